@@ -203,7 +203,7 @@ def install(
 
     def make(interpreter: Interpreter) -> Installed:
         prefix = tmp_path_factory.mktemp(f"venv-{interpreter.version_text}-")
-        create = [interpreter.base, "-m", "venv", "--without-pip", prefix]
+        create = [str(interpreter.base), "-m", "venv", "--without-pip", str(prefix)]
         subprocess.run(create, env=unrecorded(os.environ), check=True)
         environment = Installed(interpreter, prefix, lambda: tmp_path_factory.mktemp("audit"))
         with zipfile.ZipFile(wheel) as archive:
