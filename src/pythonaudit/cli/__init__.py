@@ -1,0 +1,193 @@
+"""The command line: `pythonaudit [--dir DIR] VERB ...`.
+
+One verb is one module, `cmd_VERB.py`, with two functions:
+
+    add_arguments(parser: argparse.ArgumentParser) -> None
+    run(args: argparse.Namespace) -> int                      # the exit status
+
+`VERBS` below lists them. A verb is imported when it is called for, and only that one; nothing heavy is
+imported before a verb needs it, because start-up time is felt and because the base installation has no
+dependency. `args.dir` (a `Path`) is always there: `--dir`, else `PYTHONAUDIT_DIR`, else the default.
+
+Data goes to stdout, the rest to stderr. Exit status: 0 done; 1 the answer is no; 2 wrong usage; 3 could not;
+130 interrupted; 141 whoever read our output has gone. An error is one line on stderr: what, where, what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import io
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+from pythonaudit.errors import MissingToolsError, PythonAuditError, UsageError
+
+VERBS: Mapping[str, str] = {
+    "run": "run a command and record it and its children",
+    "log": "print what happened, oldest first",
+    "stats": "count events by name, category, source and process, and say what was lost",
+    "env": "print what turns recording on in a shell, systemd, Docker or Kubernetes",
+    "doctor": "check that recording works here, and say how to mend what does not",
+}
+
+# What the extra `tools` brings: the verbs that need these say so where they are missing.
+TOOLS = frozenset({"duckdb", "numpy", "orjson", "pyarrow", "rich"})
+
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+
+class Verb(Protocol):
+    """What each `cmd_VERB` module offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Says what the verb takes."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Does it, and returns the exit status."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line, raised as `UsageError`."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse for every mistake it finds."""
+        raise UsageError(message, hint=f"see '{self.prog} --help'")
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """`pythonaudit HEAD VERB REST`, cut at the first word that is no option."""
+
+    head: Sequence[str]
+    verb: str | None
+    rest: Sequence[str]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: the words after the program's name; None: those of this process.
+
+    Returns:
+        The exit status. Nothing but SystemExit (from --help and --version) escapes for a user's mistake.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # ASCII terminals: no character fails
+    try:
+        status = _dispatch(sys.argv[1:] if argv is None else argv)
+        print(end="", flush=True)
+        return status
+    except PythonAuditError as error:
+        return _complain(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered would be complained about by the interpreter on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return PIPE_CLOSED
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in TOOLS:
+            raise
+        return _complain(
+            MissingToolsError(
+                f"this command needs {missing}, which is not installed in {sys.prefix}",
+                hint="pip install 'pythonaudit[tools]'",
+            )
+        )
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(PythonAuditError(f"{where}{error.strerror or error}"))
+
+
+def default_directory(environ: Mapping[str, str], euid: int) -> Path:
+    """Where everything is kept when nobody says otherwise: the same rule as the recorder's.
+
+    Args:
+        environ: the environment.
+        euid: the effective user id; root has a place of its own.
+    """
+    if environ.get("PYTHONAUDIT_DIR"):
+        return Path(environ["PYTHONAUDIT_DIR"])
+    if euid == 0:
+        return Path("/var/log/pythonaudit")
+    state = environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return Path(state, "pythonaudit")
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    line = _cut(argv)
+    parser = _top_parser()
+    top = parser.parse_args(line.head)
+    if line.verb is None:
+        parser.print_help(sys.stderr)
+        return UsageError.exit_status
+    if line.verb not in VERBS:
+        near = difflib.get_close_matches(line.verb, VERBS, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"commands: {', '.join(VERBS)}"
+        raise UsageError(f"{line.verb!r} is not a command", hint=hint)
+
+    verb: Verb = importlib.import_module(f"{__name__}.cmd_{line.verb}")
+    verb_parser = Parser(f"pythonaudit {line.verb}", VERBS[line.verb])
+    _add_directory(verb_parser, default=top.dir)
+    verb.add_arguments(verb_parser)
+    return verb.run(verb_parser.parse_args(line.rest))
+
+
+def _cut(argv: Sequence[str]) -> CommandLine:
+    # By hand, not by argparse: `run` must get its `--` and everything after it untouched.
+    at = 0
+    while at < len(argv) and argv[at].startswith("-"):
+        at += 2 if argv[at] == "--dir" else 1
+    verb = argv[at] if at < len(argv) else None
+    return CommandLine(argv[:at], verb, argv[at + 1 :])
+
+
+def _top_parser() -> Parser:
+    parser = Parser("pythonaudit", "The flight recorder and audit trail of Python.")
+    parser.usage = "pythonaudit [--dir DIR] COMMAND ..."
+    parser.epilog = "commands:\n" + "\n".join(f"  {verb:<10} {summary}" for verb, summary in VERBS.items())
+    parser.epilog += "\n\n'pythonaudit COMMAND --help' says what a command takes."
+    parser.add_argument("--version", action=_Version, help="print the version and end")
+    _add_directory(parser, default=default_directory(os.environ, os.geteuid()))
+    return parser
+
+
+def _add_directory(parser: argparse.ArgumentParser, default: Path) -> None:
+    parser.add_argument("--dir", type=Path, default=default, metavar="DIR", help="where recordings are kept")
+
+
+class _Version(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_unused: object) -> None:
+        from importlib.metadata import version
+
+        print("pythonaudit", version("pythonaudit"))
+        parser.exit()
+
+
+def _complain(error: PythonAuditError) -> int:
+    from pythonaudit.cli.render import neutralise
+
+    text = f"{error}; {error.hint}" if error.hint else str(error)
+    print(f"pythonaudit: {neutralise(text)}", file=sys.stderr)
+    return error.exit_status

@@ -1,0 +1,177 @@
+"""What a person wants to read of an event: one line of text instead of its arguments.
+
+    open /etc/passwd mode=r                    socket.connect 127.0.0.1:443
+    subprocess.Popen git commit -m 'a b'       os.rename a -> b
+
+The catalog tells which arguments are paths, addresses and commands: these stand bare, and first. The others
+follow as `name=value`; what says nothing (None, a bare object, `dir_fd=-1`, an environment) is left out.
+The whole of it is in `--format jsonl`. Text comes back as it was: printing it safely is render.py's part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pythonaudit.catalog import EventInfo
+
+# Options of the interpreter that take the next word: what follows them is not the program.
+_OPTIONS_WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")
+# Environments tell nothing: their values are masked. Look-up paths of `import` are only counted.
+_SILENT_ARGS = frozenset({"env", "sys.path", "sys.meta_path", "sys.path_hooks"})
+_ACCESS_FLAGS = ("O_RDONLY", "O_WRONLY", "O_RDWR")
+_OPEN_FLAGS = ("O_CREAT", "O_EXCL", "O_TRUNC", "O_APPEND", "O_NONBLOCK", "O_DIRECTORY", "O_NOFOLLOW", "O_TMPFILE")
+
+
+def describe_args(names: Sequence[str], values: Sequence[Any], info: EventInfo | None) -> str:
+    """The arguments of an event for a person.
+
+    Args:
+        names: the arguments' names, in order; there may be fewer than values.
+        values: the arguments, decoded from JSON (tagged forms as in docs/format/journal.md).
+        info: the catalog's entry, or None: the event is an application's.
+    """
+    if info is None:
+        return " ".join(_application_value(value) for value in values)
+    if info.name == "open":
+        names, values = _readable_open(names, values)
+    bare: list[str] = []
+    named: list[str] = []
+    command = _first(names, values, info.command_args)
+    for index, value in enumerate(values):
+        name = names[index] if index < len(names) else f"arg{index}"
+        if _says_nothing(name, value):
+            continue
+        if name in info.command_args:
+            bare.append(command_text(value))
+        elif name in info.address_args:
+            if name == "port" and bare:
+                bare[-1] = address_text([bare[-1], value])
+            else:
+                bare.append(address_text(value))
+        elif name in info.path_args and command is None:
+            bare.append(value_text(value))
+        elif name == "executable" and isinstance(command, list) and command and command[0] == value:
+            continue
+        elif (index == 0 and isinstance(value, str) and command is None) or _is_tagged(value, "$code"):
+            bare.append(value_text(value))
+        else:
+            named.append(f"{name}={_quoted(value_text(value))}")
+    arrow = " -> " if len(names) > 1 and names[0].startswith("src") and names[1].startswith("dst") else " "
+    return " ".join(filter(None, [arrow.join(bare), *named]))
+
+
+def value_text(value: Any) -> str:
+    """One argument for a person: text as it is, tagged forms in words, the rest as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and value:
+        tag, content = next(iter(value.items()))
+        if tag in ("$bytes", "$base64", "$wtf8", "$float", "$int"):
+            return str(content)
+        if tag == "$code" and isinstance(content, dict):
+            return f"{content.get('name')} {content.get('file')}:{content.get('line')}"
+        if tag == "$type":
+            return f"<{content}>"
+        if tag in ("$length", "$depth"):
+            return f"<length {content}>"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def command_text(value: Any) -> str:
+    """A command line: a list of words is quoted as a shell would want it."""
+    if isinstance(value, list):
+        return shlex.join(value_text(word) for word in value)
+    return value_text(value)
+
+
+def address_text(value: Any) -> str:
+    """A network address: `host:port`, `[::1]:port`, or the path of a local socket."""
+    if isinstance(value, list) and len(value) >= 2 and isinstance(value[1], int | str):
+        host = value_text(value[0])
+        return f"[{host}]:{value[1]}" if ":" in host else f"{host}:{value[1]}"
+    return value_text(value)
+
+
+def process_name(argv: Sequence[str], exe: str | None) -> str:
+    """The name by which a person knows a Python process: the script or module that it runs.
+
+    Args:
+        argv: the words after the interpreter's own.
+        exe: path of the interpreter; its name stands where there is no script.
+    """
+    words = iter(argv)
+    for word in words:
+        if word == "-m":
+            return next(words, "-m")
+        if word == "-c":
+            break
+        if word in _OPTIONS_WITH_VALUE:
+            next(words, None)
+        elif not word.startswith("-"):
+            return os.path.basename(word.rstrip("/")) or word
+    return os.path.basename(exe or "") or "python"
+
+
+def where_text(file: str, line: int, function: str, width: int | None = None) -> str:
+    """A line of code: `/srv/app.py:12 load`, with fewer directories, or no function, where room is short.
+
+    Args:
+        width: most characters; None: no limit. The file's name and the line stay whole for longest.
+    """
+    place = f"{file}:{line}" if line else file
+    text = f"{place} {function}"
+    if width is None or len(text) <= width:
+        return text
+    parts = place.split("/")
+    for kept in range(len(parts) - 1, 1, -1):
+        text = f"…/{'/'.join(parts[-kept:])} {function}"
+        if len(text) <= width:
+            return text
+    for text in (f"{parts[-1]} {function}", parts[-1]):
+        if len(text) <= width:
+            return text
+    return "…" + parts[-1][len(parts[-1]) - width + 1 :]
+
+
+def _application_value(value: Any) -> str:
+    if isinstance(value, dict) and value and not next(iter(value)).startswith("$"):
+        return " ".join(f"{key}={_quoted(value_text(item))}" for key, item in value.items())
+    return value_text(value)
+
+
+def _readable_open(names: Sequence[str], values: Sequence[Any]) -> tuple[Sequence[str], Sequence[Any]]:
+    # builtins.open has a mode that says it all; os.open has None there, and flags.
+    if len(values) != 3 or not isinstance(values[2], int):
+        return names, values
+    path, mode, flags = values
+    if mode is not None:
+        return names[:2], values[:2]
+    access = _ACCESS_FLAGS[flags & 3] if flags & 3 < len(_ACCESS_FLAGS) else "O_ACCMODE"
+    more = [name for name in _OPEN_FLAGS if (bit := getattr(os, name, 0)) and flags & bit == bit]
+    return names, [path, None, "|".join([access, *more])]
+
+
+def _first(names: Sequence[str], values: Sequence[Any], wanted: Sequence[str]) -> Any:
+    found = (value for name, value in zip(names, values, strict=False) if name in wanted and value is not None)
+    return next(found, None)
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    return (
+        value is None
+        or name in _SILENT_ARGS
+        or (name.endswith("dir_fd") and value == -1)
+        or _is_tagged(value, "$type")
+    )
+
+
+def _is_tagged(value: Any, tag: str) -> bool:
+    return isinstance(value, Mapping) and tag in value
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False) if not text or " " in text or '"' in text else text
