@@ -193,9 +193,7 @@ class Installed:
 
 
 @pytest.fixture(scope="session")
-def install(
-    wheel: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[Interpreter], Installed]:
+def install(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Interpreter], Installed]:
     """Makes a fresh environment of an interpreter with the wheel unpacked in it.
 
     Unpacked by hand, since pip takes seconds for it; test_installation.py uses pip.

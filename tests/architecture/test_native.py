@@ -64,9 +64,7 @@ def test_the_hook_only_reads(path: Path) -> None:
     assert calls(NOT_IN_HOOK, path.read_text()) == []
 
 
-@pytest.mark.parametrize(
-    "path", files(*(f"{name}.[ch]" for name in WITHOUT_PYTHON)), ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", files(*(f"{name}.[ch]" for name in WITHOUT_PYTHON)), ids=lambda path: path.name)
 def test_what_knows_no_python_includes_none(path: Path) -> None:
     assert not re.search(r"^\s*#\s*include\s*[<\"]Python\.h", path.read_text(), re.MULTILINE)
 

@@ -1,0 +1,46 @@
+# Every chore. `make demo` and `make test` need CPython 3.10 or later and a C compiler, nothing else:
+# what they install goes into .venv.
+
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.10,$(shell \
+	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $(p))))
+BIN := .venv/bin
+# Warnings of pip are about the machine, not about us; errors are shown.
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip -qq
+# Nothing that is done here is recorded, but for what says so.
+unexport PYTHONAUDIT
+
+.PHONY: demo test lint bench soak fuzz docs clean
+
+demo: .venv/tools ## shows what is recorded of an application
+	@examples/demo.sh $(BIN)
+
+test: .venv/dev ## all tests, on every CPython found on PATH and among pyenv's versions
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/dev ## style, types, and C without a single warning
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy --no-error-summary
+	@for file in native/*.c; do \
+		$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror -DPy_LIMITED_API=0x030A0000 \
+			-I"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')" \
+			-c -o /dev/null "$$file" || exit 1; \
+	done
+	@bash -n .ci/run && bash -n examples/demo.sh
+
+clean: ## removes what was built here
+	@rm -rf .venv .demo build src/*.egg-info src/pythonaudit/*.so
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "pythonaudit needs CPython 3.10 or later; say which: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "setting up .venv (once) ..."
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install --upgrade pip 'setuptools>=77.0.3'
+
+.venv/tools: .venv/bin/python pyproject.toml setup.py pythonaudit.pth $(wildcard native/*.c native/*.h)
+	@$(PIP) install --no-build-isolation --editable '.[tools]'
+	@touch $@
+
+.venv/dev: .venv/tools
+	@$(PIP) install --no-build-isolation --editable '.[dev]'
+	@touch $@

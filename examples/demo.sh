@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Runs examples/login.py with recording on, and shows the trail. `make demo` calls it.
+# Argument: the directory with the python and the pythonaudit of an environment that has pythonaudit[tools].
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=$1
+export PYTHONAUDIT_DIR=$PWD/.demo
+rm -rf "$PYTHONAUDIT_DIR"
+
+show() {
+	printf '\n$ %s\n' "$*"
+	"$bin/$@"
+}
+
+printf '$ export PYTHONAUDIT=1\n$ python examples/login.py\n'
+PYTHONAUDIT=1 "$bin/python" examples/login.py
+show pythonaudit log --category application
+show pythonaudit log --event 'socket.*' --event 'subprocess.*' --event open --path '/etc/*'
+show pythonaudit stats
