@@ -118,18 +118,22 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def default_directory(environ: Mapping[str, str], euid: int) -> Path:
-    """Where everything is kept when nobody says otherwise: the same rule as the recorder's.
+    """Where everything is kept when nobody says otherwise: the rule of native/settings.c.
 
     Args:
         environ: the environment.
         euid: the effective user id; root has a place of its own.
     """
     if environ.get("PYTHONAUDIT_DIR"):
-        return Path(environ["PYTHONAUDIT_DIR"])
+        return Path(environ["PYTHONAUDIT_DIR"]).absolute()
     if euid == 0:
         return Path("/var/log/pythonaudit")
-    state = environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-    return Path(state, "pythonaudit")
+    if environ.get("XDG_STATE_HOME", "").startswith("/"):
+        return Path(environ["XDG_STATE_HOME"], "pythonaudit")
+    if environ.get("HOME", "").startswith("/"):
+        return Path(environ["HOME"], ".local", "state", "pythonaudit")
+    runtime = Path(f"/run/user/{euid}")
+    return runtime / "pythonaudit" if runtime.is_dir() else Path(f"/tmp/pythonaudit-{euid}")
 
 
 def _dispatch(argv: Sequence[str]) -> int:
@@ -172,6 +176,10 @@ def _top_parser() -> Parser:
 
 def _add_directory(parser: argparse.ArgumentParser, default: Path) -> None:
     parser.add_argument("--dir", type=Path, default=default, metavar="DIR", help="where recordings are kept")
+
+
+def _directory(text: str) -> Path:
+    return Path(text).absolute()  # a recorded command may go elsewhere
 
 
 class _Version(argparse.Action):

@@ -131,7 +131,8 @@ def test_interrupted(
         (["--dir=/a", "probe"], "/a", []),
         (["probe", "--dir", "/b"], "/b", []),
         (["--dir", "/a", "probe", "--dir", "/b"], "/b", []),
-        (["--dir", "probe", "probe", "log"], "probe", ["log"]),
+        (["--dir", "/probe", "probe", "log"], "/probe", ["log"]),
+        (["--dir", "relative", "probe"], f"{Path.cwd()}/relative", []),
         (["probe", "--", "--dir", "/b"], "/from/environment", ["--dir", "/b"]),
     ],
 )
@@ -160,17 +161,17 @@ def test_directory(
         ({"PYTHONAUDIT_DIR": "/d"}, 0, "/d"),
         ({"PYTHONAUDIT_DIR": ""}, 0, "/var/log/pythonaudit"),
         ({"XDG_STATE_HOME": "/s"}, 0, "/var/log/pythonaudit"),
-        ({"XDG_STATE_HOME": "/s"}, 1000, "/s/pythonaudit"),
+        ({"XDG_STATE_HOME": "/s", "HOME": "/home/alice"}, 1000, "/s/pythonaudit"),
+        (
+            {"XDG_STATE_HOME": "relative", "HOME": "/home/alice"},
+            1000,
+            "/home/alice/.local/state/pythonaudit",
+        ),
+        ({}, 4_000_000_000, "/tmp/pythonaudit-4000000000"),
     ],
 )
 def test_default_directory(environ: dict[str, str], euid: int, directory: str) -> None:
     assert cli.default_directory(environ, euid) == Path(directory)
-
-
-def test_default_directory_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/alice")
-    expected = Path("/home/alice/.local/state/pythonaudit")
-    assert cli.default_directory({}, 1000) == expected
 
 
 def run_module(*words: str, **options: object) -> "subprocess.CompletedProcess[str]":
