@@ -175,7 +175,7 @@ def _top_parser() -> Parser:
 
 
 def _add_directory(parser: argparse.ArgumentParser, default: Path) -> None:
-    parser.add_argument("--dir", type=Path, default=default, metavar="DIR", help="where recordings are kept")
+    parser.add_argument("--dir", type=_directory, default=default, metavar="DIR", help="where recordings are kept")
 
 
 def _directory(text: str) -> Path:
