@@ -1,0 +1,279 @@
+/* Which segments of a box may go, and what goes with them (see evict.h). */
+#define _GNU_SOURCE 1
+#include "evict.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "format.h"
+#include "store.h"
+
+#define NAME_ROOM 80            /* longer names are not ours */
+#define SUFFIX ".pyaudit"
+#define LISTING_BYTES (32u << 10)
+#define WINDOW_BYTES (64u << 10)
+#define HEADER_BYTES 384u       /* of struct pa_header: all that is in use */
+#define HEADERLESS_S 3600       /* a process is not that long between file and header */
+
+struct candidate {
+    char name[NAME_ROOM];
+    uint64_t bytes;
+};
+
+struct listing {
+    struct candidate *items;
+    size_t count, room;
+    uint64_t bytes;
+};
+
+/* What tells a live process from a dead one. */
+struct witness {
+    uint8_t boot[16];
+    int64_t boot_began_s;       /* CLOCK_REALTIME */
+    uint64_t pid_namespace;     /* 0: processes cannot be judged from here */
+};
+
+static uint64_t saturating_add(uint64_t a, uint64_t b)
+{
+    return a + b < a ? UINT64_MAX : a + b;
+}
+
+/* ---- the list of segments ---- */
+
+static int is_segment(const char *name)
+{
+    size_t length = strlen(name), suffix = sizeof SUFFIX - 1;
+    return length > suffix && length < NAME_ROOM && strcmp(name + length - suffix, SUFFIX) == 0;
+}
+
+static int add_candidate(struct listing *l, int box, const char *name)
+{
+    struct stat st;
+    if (!is_segment(name) || fstatat(box, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
+        return 0;
+    if (l->count == l->room) {
+        size_t room = l->room != 0 ? l->room * 2 : 64;
+        struct candidate *more = realloc(l->items, room * sizeof *more);
+        if (more == NULL)
+            return -ENOMEM;
+        l->items = more;
+        l->room = room;
+    }
+    struct candidate *item = &l->items[l->count++];
+    strcpy(item->name, name);
+    item->bytes = (uint64_t)st.st_size;
+    l->bytes = saturating_add(l->bytes, item->bytes);
+    return 0;
+}
+
+/* By getdents, since closedir would close whatever has our number by then. */
+static int list_segments(struct listing *l, int box)
+{
+    char *buffer = malloc(LISTING_BYTES);
+    long length;
+    int error = buffer == NULL ? -ENOMEM : 0;
+    if (error == 0 && lseek(box, 0, SEEK_SET) < 0)
+        error = -errno;
+    while (error == 0 && (length = syscall(SYS_getdents64, box, buffer, LISTING_BYTES)) != 0) {
+        if (length < 0)
+            error = -errno;
+        for (long at = 0; error == 0 && at < length;) {
+            const struct dirent64 *entry = (const struct dirent64 *)(buffer + at);
+            error = add_candidate(l, box, entry->d_name);
+            at += entry->d_reclen;
+        }
+    }
+    free(buffer);
+    return error;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct candidate *)a)->name, ((const struct candidate *)b)->name);
+}
+
+/* ---- liveness ---- */
+
+static int read_text(const char *path, char *out, size_t room)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    if (fstat(fd, &st) != 0)
+        return 0;
+    ssize_t length = read(fd, out, room - 1);
+    pa_store_close(fd, st.st_dev, st.st_ino);
+    out[length > 0 ? length : 0] = '\0';
+    return length > 0;
+}
+
+static int hex_value(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static void look_around(struct witness *ret)
+{
+    char text[64];
+    struct stat namespace;
+    struct timespec now, up;
+    memset(ret, 0, sizeof *ret);
+    if (read_text("/proc/sys/kernel/random/boot_id", text, sizeof text)) {
+        unsigned digits = 0;
+        for (const char *at = text; *at != '\0' && digits < 32; at++)
+            if (hex_value(*at) >= 0) {
+                ret->boot[digits / 2] = (uint8_t)(ret->boot[digits / 2] << 4 | hex_value(*at));
+                digits++;
+            }
+    }
+    clock_gettime(CLOCK_REALTIME, &now);
+    clock_gettime(CLOCK_BOOTTIME, &up);
+    ret->boot_began_s = now.tv_sec - up.tv_sec;
+    /* a /proc of another pid namespace numbers processes otherwise than kill does */
+    ssize_t length = readlink("/proc/self", text, sizeof text - 1);
+    text[length > 0 ? length : 0] = '\0';
+    if (strtol(text, NULL, 10) == getpid() && stat("/proc/self/ns/pid", &namespace) == 0)
+        ret->pid_namespace = namespace.st_ino;
+}
+
+/* Field 22 of /proc/PID/stat; 0: not to be had. The command's name may hold anything. */
+static uint64_t start_time_of(uint32_t pid)
+{
+    char path[32], text[1024];
+    snprintf(path, sizeof path, "/proc/%u/stat", pid);
+    if (!read_text(path, text, sizeof text))
+        return 0;
+    const char *at = strrchr(text, ')');
+    for (int field = 2; at != NULL && field < 22; field++)
+        at = strchr(at + 1, ' ');
+    return at != NULL ? strtoull(at + 1, NULL, 10) : 0;
+}
+
+static int is_dead(const struct pa_header *h, const struct witness *w, const struct stat *st)
+{
+    static const uint8_t unknown[16];
+    if (memcmp(w->boot, unknown, 16) == 0 || memcmp(h->boot, unknown, 16) == 0)
+        return 0;
+    if (memcmp(h->boot, w->boot, 16) != 0)
+        return st->st_mtim.tv_sec < w->boot_began_s;
+    if (w->pid_namespace == 0 || h->pid_namespace != w->pid_namespace || h->pid == 0 || h->pid > INT_MAX)
+        return 0;
+    if (kill((pid_t)h->pid, 0) != 0 && errno == ESRCH)
+        return 1;
+    uint64_t start = start_time_of(h->pid);
+    return start != 0 && start != h->pid_start;
+}
+
+static int may_go(const struct pa_header *h, const struct witness *w, const struct stat *st)
+{
+    if (memcmp(h->magic, PA_MAGIC, sizeof h->magic) != 0)
+        return st->st_mtim.tv_sec < time(NULL) - HEADERLESS_S;
+    if (h->format_major != PA_FORMAT_MAJOR || (h->incompatible & ~PA_INCOMPAT_KNOWN) != 0)
+        return 0;
+    return h->state == PA_STATE_ROTATED || h->state == PA_STATE_CLEAN_END || is_dead(h, w, st);
+}
+
+/* ---- what a segment holds ---- */
+
+/* A chunk's entries lie from its end downwards; the first without commit is the last. */
+static uint64_t count_chunk(int fd, uint64_t offset, const struct pa_chunk *chunk, char *window)
+{
+    uint64_t events = 0, end = offset + chunk->size, floor = offset + PA_CHUNK_HEADER_SIZE;
+    while (end >= floor + sizeof(struct pa_entry)) {
+        uint64_t length = end - floor < WINDOW_BYTES ? end - floor : WINDOW_BYTES;
+        length -= length % sizeof(struct pa_entry);
+        if (pread(fd, window, length, (off_t)(end - length)) != (ssize_t)length)
+            return events;
+        for (uint64_t at = length; at > 0;) {
+            struct pa_count entry;  /* shares commit and kind with all entries */
+            at -= sizeof entry;
+            memcpy(&entry, window + at, sizeof entry);
+            if (entry.commit != chunk->generation)
+                return events;
+            if (entry.kind == PA_ENTRY_EVENT)
+                events = saturating_add(events, 1);
+            else if (entry.kind == PA_ENTRY_COUNT)
+                events = saturating_add(events, entry.count);
+        }
+        end -= length;
+    }
+    return events;
+}
+
+static uint64_t count_segment(int fd, const struct pa_header *h, uint64_t size)
+{
+    struct pa_chunk chunk;
+    uint64_t events = 0, offset = PA_HEADER_SIZE;
+    char *window = malloc(WINDOW_BYTES);
+    for (int i = 0; i < PA_LOSS_REASONS; i++)
+        events = saturating_add(events, h->losses[i]);
+    while (window != NULL && offset + sizeof chunk <= size &&
+           pread(fd, &chunk, sizeof chunk, (off_t)offset) == (ssize_t)sizeof chunk) {
+        if (chunk.magic != PA_CHUNK_MAGIC || chunk.size < PA_CHUNK_ALIGN ||
+            chunk.size % PA_CHUNK_ALIGN != 0 || chunk.size > size - offset) {
+            offset += PA_CHUNK_ALIGN;   /* handed out, and never published */
+            continue;
+        }
+        if (chunk.kind == PA_CHUNK_EVENTS && chunk.entry_size == sizeof(struct pa_entry))
+            events = saturating_add(events, count_chunk(fd, offset, &chunk, window));
+        offset += chunk.size;
+    }
+    free(window);
+    return events;
+}
+
+/* 1 where this call removed it. */
+static int remove_segment(int box, const char *name, const struct witness *w, uint64_t *ret_events)
+{
+    union {
+        struct pa_header header;
+        char bytes[HEADER_BYTES];
+    } *start = calloc(1, sizeof *start);
+    struct stat st;
+    int removed = 0;
+    int fd = start != NULL ? openat(box, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
+    if (fd >= 0 && fstat(fd, &st) == 0) {
+        uint64_t events = 0;
+        ssize_t length = pread(fd, start->bytes, HEADER_BYTES, 0);
+        if (length != (ssize_t)HEADER_BYTES)
+            memset(start, 0, sizeof *start);
+        if (S_ISREG(st.st_mode) && may_go(&start->header, w, &st)) {
+            if (length == (ssize_t)HEADER_BYTES && memcmp(start->header.magic, PA_MAGIC, 8) == 0)
+                events = count_segment(fd, &start->header, (uint64_t)st.st_size);
+            removed = unlinkat(box, name, 0) == 0;
+        }
+        if (removed)
+            *ret_events = saturating_add(*ret_events, events);
+        pa_store_close(fd, st.st_dev, st.st_ino);
+    }
+    free(start);
+    return removed;
+}
+
+int pa_evict(int box, uint64_t target_bytes, uint64_t *ret_bytes, uint64_t *ret_events)
+{
+    struct listing all = {0};
+    int error = list_segments(&all, box);
+    if (error == 0 && all.bytes > target_bytes) {
+        struct witness w;
+        look_around(&w);
+        qsort(all.items, all.count, sizeof *all.items, by_name);
+        for (size_t i = 0; i < all.count && all.bytes > target_bytes; i++)
+            if (remove_segment(box, all.items[i].name, &w, ret_events))
+                all.bytes -= all.items[i].bytes;
+    }
+    *ret_bytes = all.bytes;
+    free(all.items);
+    return error;
+}

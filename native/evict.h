@@ -1,0 +1,23 @@
+/* Removing closed segments from a box, oldest first.
+ *
+ * A segment is closed when its header says so, or when its process is dead. That is judged
+ * of processes of this boot and of our own pid namespace only (kill(2) finds none, or
+ * /proc/PID/stat tells another start time), and of those of another boot when the file was
+ * last written before this one began: a live process on another host that shares the
+ * directory has another boot too. A file without a valid header is of a process that was
+ * killed while making it once it is an hour old. A segment of a newer format is not ours to
+ * judge. Segments of processes in doubt stay.
+ *
+ * Any number of processes may do this at once: each counts what it unlinked itself. */
+#ifndef PA_EVICT_H
+#define PA_EVICT_H
+
+#include <stdint.h>
+
+/* Sums up the segments of the box (an open directory), and removes some until at most
+ * `target_bytes` are left (UINT64_MAX: removes none). *ret_bytes: what is left. To
+ * *ret_events is added, saturating, what was in the removed ones: events, counted events,
+ * and losses that were noted there. 0 or -errno. */
+int pa_evict(int box, uint64_t target_bytes, uint64_t *ret_bytes, uint64_t *ret_events);
+
+#endif

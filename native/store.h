@@ -1,0 +1,63 @@
+/* The directory that this process's segments lie in, and the room that they may take.
+ *
+ *   DIR/                0700 where we make it (PA_SYSTEM_DIR: 0711)
+ *   DIR/journal/        0700; of PA_SYSTEM_DIR 01733: others may add, not look
+ *   DIR/journal/u1000/  0700: the box of effective user 1000
+ *   DIR/journal/u1000/usage   bytes of the box, a u64 shared by its processes
+ *
+ * A box has to be a directory of this user that nobody else can write to; where u1000 is
+ * anything else, somebody laid a trap, and u1000-<16 random hex digits> is made instead.
+ * journal/ has to belong to this user or root, and not be writable by others, unless its
+ * sticky bit keeps them from replacing our box; a symbolic link there is refused.
+ * Where no box can be had, DIR is $XDG_RUNTIME_DIR/pythonaudit or /run/user/UID/pythonaudit
+ * instead (`fallback`), of which at most a quarter is taken: it is memory.
+ *
+ * Room is reserved in `usage` before it is allocated, so that no scan is needed until
+ * max_bytes is reached. Then the box is counted anew, which also mends what a crash or
+ * somebody else's rm left wrong, and closed segments go (evict.h), or -EDQUOT is returned.
+ *
+ * Descriptors live within one call. Another thread may meanwhile close or reuse their
+ * numbers (os.closerange): each is compared with the file that it should be before it is
+ * written to or closed, and the call fails with -EBADF.
+ * Callers hold one lock of their own a process; across processes nothing is locked.
+ * No Python.h. errno is not preserved. */
+#ifndef PA_STORE_H
+#define PA_STORE_H
+
+#include <stdint.h>
+
+struct pa_store {
+    char box[4096];             /* its path */
+    uint64_t device, inode;     /* and identity */
+    uint64_t max_bytes;
+    int stop_on_full;
+    int fallback;               /* the box is in the runtime directory */
+    uint64_t evicted;           /* events that went with evicted segments: the caller takes them */
+};
+
+/* Makes and checks the directories. 0, or the -errno of DIR where the fallback failed too. */
+int pa_store_open(struct pa_store *ret, const char *dir, uint64_t max_bytes, int stop_on_full);
+
+/* A new file of `bytes` zero bytes, allocated and charged: its descriptor (close it by
+ * pa_store_close). Errors of this call and the next: -ENOSPC the disk, a quota or
+ * RLIMIT_FSIZE is full; -EDQUOT max_bytes is reached, with stop_on_full or nothing left
+ * that may go; -ESTALE the box (or the file) is no longer the one that it was; -ENOENT it
+ * is gone; others as the kernel gives them. Nothing is left behind then. After an error
+ * other than -ENOSPC and -EDQUOT, pa_store_open may find another place. */
+int pa_store_create(struct pa_store *s, const char *name, uint64_t bytes);
+
+/* Makes the file `to` bytes long, allocated and charged. */
+int pa_store_grow(struct pa_store *s, const char *name, uint64_t device, uint64_t inode,
+                  uint64_t from, uint64_t to);
+
+/* Cuts the file to `to` bytes and gives back the room. */
+int pa_store_trim(struct pa_store *s, const char *name, uint64_t device, uint64_t inode,
+                  uint64_t from, uint64_t to);
+
+/* Is the descriptor still that file? */
+int pa_store_holds(int fd, uint64_t device, uint64_t inode);
+
+/* Closes the descriptor if it still is that file. */
+void pa_store_close(int fd, uint64_t device, uint64_t inode);
+
+#endif
