@@ -9,9 +9,11 @@ installers unpack after everything else: the line in it never runs while the rec
 written. It is listed in RECORD, so uninstalling removes it.
 """
 
+import re
 import sys
 from distutils.command import install_data as distutils_install_data
 from glob import glob
+from pathlib import Path
 
 from setuptools import Distribution, Extension, setup
 
@@ -20,6 +22,7 @@ if sys.platform != "linux":
 
 COMPILE = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra"]
 LINK = ["-Wl,-z,nodelete"]  # threads may be inside the hook for as long as the process lives
+VERSION = re.search(r'^version = "(.+)"$', Path("pyproject.toml").read_text(), re.M)
 HEADERS = sorted(glob("native/*.h"))
 PRELOAD = sorted(glob("native/preload*.c"))
 RECORDER = sorted(set(glob("native/*.c")) - set(PRELOAD))
@@ -57,7 +60,11 @@ class WithData(Distribution):
 setup(
     distclass=WithData,
     ext_modules=[
-        native("pythonaudit._recorder", RECORDER, [("Py_LIMITED_API", "0x030A0000")]),
+        native(
+            "pythonaudit._recorder",
+            RECORDER,
+            [("Py_LIMITED_API", "0x030A0000"), ("PA_VERSION", f'"{VERSION[1]}"' if VERSION else None)],
+        ),
         native("pythonaudit._preload", PRELOAD, []),
     ],
     cmdclass={"install_data": install_data},

@@ -1,0 +1,325 @@
+#include "frames.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* exported by every CPython from 3.10 on; not in the limited API */
+extern int PyCode_Addr2Line(PyObject *code, int byte_offset);
+extern PyFrameObject *PyFrame_GetBack(PyFrameObject *frame);
+
+#define P1 0x9e3779b185ebca87u
+#define P2 0xc2b2ae3d27d4eb4fu
+#define P3 0x165667b19e3779f9u
+#define HELD_MAX 65536u
+#define FRAMES_MAX 128u
+
+struct raw_frame { PyObject *code; uintptr_t instruction; int line; };
+
+static enum { UNTESTED, BY_OFFSETS, BY_API } walk_mode;
+static char stdlib_dir[4096];
+static size_t stdlib_length;
+
+/* names and line tables whose addresses are in keys (3.10, 3.11) */
+static PyObject **held;
+static uint32_t held_count;
+
+static inline void *pointer_at(const void *base, unsigned offset)
+{
+    return *(void *const *)((const char *)base + offset);
+}
+
+static inline void *first_frame(PyThreadState *thread)
+{
+    void *f = pointer_at(thread, pa_offsets.thread_frame);
+    if (pa_offsets.cframe_frame != PA_ABSENT && f)
+        f = pointer_at(f, pa_offsets.cframe_frame);
+    return f;
+}
+
+static inline int entered_from_c(const char *frame)
+{
+    return pa_offsets.owner_cstack != PA_ABSENT &&
+           (uint8_t)frame[pa_offsets.frame_owner] == pa_offsets.owner_cstack;
+}
+
+static inline uint64_t identity_of(const void *code)
+{
+    if (pa_offsets.code_version != PA_ABSENT)
+        return *(const uint32_t *)((const char *)code + pa_offsets.code_version) * P2;
+    return (uintptr_t)pointer_at(code, pa_offsets.code_linetable) * P2 +
+           (uintptr_t)pointer_at(code, pa_offsets.code_qualname) * P3 +
+           (uintptr_t)pointer_at(code, pa_offsets.code_filename) * P1;
+}
+
+static inline uint64_t frame_value(const char *frame, const void *code)
+{
+    /* From 3.11 on an instruction's address lies in its code and names it too. */
+    uint64_t at = pa_offsets.code_bytes == PA_ABSENT
+                      ? (uintptr_t)pointer_at(frame, pa_offsets.frame_instruction)
+                      : (uintptr_t)code + ((uint64_t)*(const uint32_t *)(frame + pa_offsets.frame_instruction) << 48);
+    uint64_t v = (at ^ identity_of(code)) * P1;
+    return v ^ v >> 32;
+}
+
+static int walk_api(PyThreadState *thread, struct raw_frame *out, unsigned max, int *ret_deeper);
+
+void pa_stack_key(PyThreadState *thread, unsigned max, uint64_t interpreter, struct pa_stack *ret)
+{
+    uint64_t key = interpreter;
+    unsigned depth = 0;
+    if (__builtin_expect(walk_mode == BY_API, 0)) {
+        struct raw_frame frames[FRAMES_MAX];
+        depth = (unsigned)walk_api(thread, frames, max, &ret->deeper);
+        for (unsigned i = 0; i < depth; i++)
+            key = (key << 9 | key >> 55) + ((uintptr_t)frames[i].code ^ identity_of(frames[i].code) ^
+                                            (uint64_t)frames[i].line << 48) * P1;
+    } else {
+        const char *f = first_frame(thread);
+        while (f && depth < max) {
+            if (!entered_from_c(f)) {
+                key = (key << 9 | key >> 55) + frame_value(f, pointer_at(f, pa_offsets.frame_code));
+                depth++;
+            }
+            f = pointer_at(f, pa_offsets.frame_previous);
+        }
+        while (f && entered_from_c(f))
+            f = pointer_at(f, pa_offsets.frame_previous);
+        ret->deeper = f != NULL;
+    }
+    ret->depth = depth;
+    key = (key + depth * 2 + (unsigned)ret->deeper) * P1;
+    ret->key = depth ? (key ^ key >> 29) | 1 : 0;
+}
+
+static int incomplete(const char *frame, PyObject *code)
+{
+    if (pa_offsets.code_firsttraceable == PA_ABSENT ||
+        (uint8_t)frame[pa_offsets.frame_owner] == pa_offsets.owner_generator)
+        return 0;
+    const char *start = (const char *)code + pa_offsets.code_instructions;
+    return (const char *)pointer_at(frame, pa_offsets.frame_instruction) <
+           start + 2 * *(const int *)((const char *)code + pa_offsets.code_firsttraceable);
+}
+
+static int line_of(const char *frame, PyObject *code)
+{
+    long offset;
+    if (pa_offsets.code_bytes != PA_ABSENT)
+        offset = 2L * *(const int *)(frame + pa_offsets.frame_instruction);
+    else
+        offset = (const char *)pointer_at(frame, pa_offsets.frame_instruction) -
+                 ((const char *)code + pa_offsets.code_instructions);
+    return PyCode_Addr2Line(code, (int)offset);
+}
+
+/* The limited API's walk: allocates frame objects, so without the collector. */
+static int walk_api(PyThreadState *thread, struct raw_frame *out, unsigned max, int *ret_deeper)
+{
+    unsigned n = 0;
+    int collecting = PyGC_Disable();
+    PyFrameObject *f = PyThreadState_GetFrame(thread);
+    while (f && n < max) {
+        PyObject *code = (PyObject *)PyFrame_GetCode(f);
+        out[n++] = (struct raw_frame){code, 0, PyFrame_GetLineNumber(f)};
+        PyFrameObject *back = PyFrame_GetBack(f);
+        Py_DECREF(code); /* the frame that is running keeps it */
+        Py_DECREF((PyObject *)f);
+        f = back;
+    }
+    *ret_deeper = f != NULL;
+    Py_XDECREF((PyObject *)f);
+    if (collecting)
+        PyGC_Enable();
+    return (int)n;
+}
+
+static uint32_t intern_text(struct pa_intern *in, PyObject *text)
+{
+    uint8_t utf8[4096];
+    int flags;
+    if (!text || Py_TYPE(text) != &PyUnicode_Type)
+        return pa_intern_string(in, "?", 1);
+    size_t n = pa_str_utf8(text, utf8, sizeof utf8, &flags);
+    return pa_intern_string(in, utf8, (uint32_t)n);
+}
+
+static void learn_stdlib(const uint8_t *file, size_t length)
+{
+    static const char suffix[] = "/encodings/__init__.py";
+    size_t n = sizeof suffix - 1;
+    if (length <= n || length >= sizeof stdlib_dir || memcmp(file + length - n, suffix, n))
+        return;
+    memcpy(stdlib_dir, file, length - n + 1);
+    stdlib_length = length - n + 1;
+}
+
+void pa_frames_set_stdlib(const char *directory)
+{
+    size_t n = strlen(directory);
+    if (!n || n + 2 > sizeof stdlib_dir)
+        return;
+    memcpy(stdlib_dir, directory, n);
+    stdlib_dir[n++] = '/';
+    stdlib_length = n;
+}
+
+static int is_stdlib(PyObject *filename)
+{
+    uint8_t file[4096];
+    int flags;
+    if (Py_TYPE(filename) != &PyUnicode_Type)
+        return 0;
+    size_t n = pa_str_utf8(filename, file, sizeof file, &flags);
+    if (n > 8 && !memcmp(file, "<frozen ", 8))
+        return 1;
+    if (!stdlib_length)
+        learn_stdlib(file, n);
+    if (!stdlib_length || n <= stdlib_length || memcmp(file, stdlib_dir, stdlib_length))
+        return 0;
+    const char *rest = (const char *)file + stdlib_length;
+    size_t left = n - stdlib_length;
+    return !(left > 14 && (!memcmp(rest, "site-packages/", 14) || !memcmp(rest, "dist-packages/", 14)));
+}
+
+static int hold(PyObject *o)
+{
+    if (!o)
+        return 0;
+    if (Py_TYPE(o) != &PyUnicode_Type && Py_TYPE(o) != &PyBytes_Type)
+        return -1;
+    if (!held && !(held = calloc(HELD_MAX * 2, sizeof *held)))
+        return -1;
+    uint32_t i = (uint32_t)(((uintptr_t)o >> 4) * P1 >> 40) & (HELD_MAX * 2 - 1);
+    for (; held[i]; i = (i + 1) & (HELD_MAX * 2 - 1))
+        if (held[i] == o)
+            return 0;
+    Py_INCREF(o);
+    held[i] = o;
+    held_count++;
+    return 0;
+}
+
+static void release_held(void)
+{
+    for (uint32_t i = 0; i < HELD_MAX * 2; i++)
+        Py_CLEAR(held[i]);
+    held_count = 0;
+}
+
+/* Code id of a code object; 0 on failure. *ret_lasting: its key may be cached. */
+static uint32_t intern_code(struct pa_intern *in, PyObject *code, int *ret_lasting)
+{
+    struct pa_code_view v;
+    pa_code_read(code, &v);
+    if (pa_offsets.code_version == PA_ABSENT)
+        *ret_lasting = !hold(v.filename) && !hold(v.qualname) && !hold(v.linetable);
+    else
+        *ret_lasting = v.version != 0;
+    uint32_t file = intern_text(in, v.filename);
+    uint32_t function = file ? intern_text(in, v.qualname) : 0;
+    if (!function)
+        return 0;
+    uint32_t line = v.firstline > 0 ? (uint32_t)v.firstline & ~PA_CODE_STDLIB : 0;
+    return pa_intern_code(in, file, function, line | (is_stdlib(v.filename) ? PA_CODE_STDLIB : 0));
+}
+
+/* The code id and line of one frame, from the sites' cache if they are there. */
+static int resolve(struct pa_intern *in, PyObject *code, const char *frame, int line,
+                   uint64_t interpreter, uint32_t *ret_code, uint32_t *ret_line, int *ret_lasting)
+{
+    uint64_t key = 0;
+    struct pa_site *site = NULL;
+    if (frame) {
+        key = frame_value(frame, code) + interpreter * P3;
+        site = &in->sites[key & (PA_SITES - 1)];
+        if (site->code && site->key == key) {
+            *ret_code = site->code;
+            *ret_line = site->line;
+            return 0;
+        }
+        line = line_of(frame, code);
+    }
+    int lasting = 0;
+    *ret_code = intern_code(in, code, &lasting);
+    *ret_line = line > 0 ? (uint32_t)line : 0;
+    if (!*ret_code)
+        return -1;
+    if (!lasting)
+        *ret_lasting = 0;
+    else if (site)
+        *site = (struct pa_site){key, *ret_code, *ret_line};
+    return 0;
+}
+
+static int code_is_stdlib(PyObject *code)
+{
+    struct pa_code_view v;
+    pa_code_read(code, &v);
+    return is_stdlib(v.filename);
+}
+
+int pa_stack_intern(struct pa_intern *in, PyThreadState *thread, unsigned max,
+                    uint64_t interpreter, struct pa_stack_ids *ret, int *ret_flush)
+{
+    struct raw_frame raw[FRAMES_MAX];
+    const char *frames[FRAMES_MAX];
+    unsigned n = 0;
+    int deeper = 0, lasting = 1;
+    *ret = (struct pa_stack_ids){0, 0};
+    if (held_count + 3 * FRAMES_MAX > HELD_MAX) {
+        release_held();
+        memset(in->sites, 0, PA_SITES * sizeof *in->sites);
+        *ret_flush = 1;
+    }
+    if (walk_mode == BY_API) {
+        n = (unsigned)walk_api(thread, raw, max, &deeper);
+        memset(frames, 0, sizeof frames);
+    } else {
+        const char *f = first_frame(thread);
+        for (; f && n < max; f = pointer_at(f, pa_offsets.frame_previous)) {
+            PyObject *code = pointer_at(f, pa_offsets.frame_code);
+            if (entered_from_c(f) || Py_TYPE(code) != &PyCode_Type || incomplete(f, code))
+                continue;
+            frames[n] = f;
+            raw[n++].code = code;
+        }
+        while (f && entered_from_c(f))
+            f = pointer_at(f, pa_offsets.frame_previous);
+        deeper = f != NULL;
+    }
+    uint32_t node = 0;
+    for (unsigned i = n; i-- > 0;) {
+        uint32_t code, line;
+        if (resolve(in, raw[i].code, frames[i], raw[i].line, interpreter, &code, &line, &lasting))
+            return -1;
+        node = pa_intern_node(in, node, code, line);
+        if (!node)
+            return -1;
+    }
+    ret->node = node;
+    ret->flags = (deeper ? PA_STACK_DEEPER : 0) | (n ? 0 : PA_STACK_NONE) |
+                 (!n || code_is_stdlib(raw[0].code) ? PA_STACK_STDLIB : 0);
+    return lasting ? 0 : 1;
+}
+
+int pa_frames_self_test(PyThreadState *thread)
+{
+    struct raw_frame api[FRAMES_MAX];
+    int deeper;
+    int n = walk_api(thread, api, FRAMES_MAX, &deeper), i = 0;
+    if (n == 0)
+        return 0; /* nothing to compare yet */
+    walk_mode = BY_OFFSETS;
+    const char *f = first_frame(thread);
+    for (; f && i < n; f = pointer_at(f, pa_offsets.frame_previous)) {
+        PyObject *code = pointer_at(f, pa_offsets.frame_code);
+        if (entered_from_c(f) || Py_TYPE(code) != &PyCode_Type || incomplete(f, code))
+            continue;
+        if (code != api[i].code || line_of(f, code) != api[i].line)
+            break;
+        i++;
+    }
+    if (i != n)
+        walk_mode = BY_API;
+    return i == n ? 0 : -1;
+}

@@ -1,0 +1,146 @@
+/* The extension module `pythonaudit._recorder`, and the way in for the preload shim. */
+#include "hook.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+extern int PySys_AddAuditHook(int (*hook)(const char *, PyObject *, void *), void *user_data);
+
+#define EXPORTED __attribute__((visibility("default")))
+
+/* What start() comes to; the names are those of status()["state"]. */
+enum { RECORDING, OFF, UNSUPPORTED, FAILED, VETOED, STATES };
+static const char *const state_names[STATES] = {"recording", "off", "unsupported", "failed", "vetoed"};
+static int state = OFF;
+
+static const char *environment(const char *name) { return getenv(name); }
+static void repair_environment(const char *name, const char *value) { setenv(name, value, 1); }
+
+/* Reads the settings and makes the recorder ready. */
+static int prepare(pa_getenv_fn get, pa_repair_fn repair, uint32_t way)
+{
+    struct pa_settings *settings = calloc(1, sizeof *settings);
+    if (!settings)
+        return FAILED;
+    int result = RECORDING;
+    if (pa_settings_load(settings, get, repair) != 0)
+        _exit(PA_STATUS_STOP);
+    if (!settings->on)
+        result = OFF;
+    else if (pa_abi_init() != 0)
+        result = UNSUPPORTED;
+    else if (pa_recorder_init(settings, way) != 0)
+        result = FAILED;
+    free(settings);
+    return result;
+}
+
+/* Before Py_Initialize. 0 recording, 1 off, else it could not. */
+EXPORTED int pa_preload_start(pa_getenv_fn get, pa_repair_fn repair);
+EXPORTED int pa_preload_start(pa_getenv_fn get, pa_repair_fn repair)
+{
+    static const char began[] =
+        "{\"began\":{\"way\":\"preload\",\"canary\":true,\"modules\":[],\"pth\":[]}}";
+    state = prepare(get, repair, PA_WAY_PRELOAD);
+    if (state != RECORDING)
+        return state;
+    pa_recorder_began(began, sizeof began - 1);
+    if (PySys_AddAuditHook(pa_hook, NULL) != 0)
+        state = FAILED;
+    return state;
+}
+
+static int already_recorded(void)
+{
+    int *active = dlsym(RTLD_DEFAULT, "pythonaudit_preload_active");
+    return pa_recorder.installed || (active && *active);
+}
+
+PyDoc_STRVAR(start_doc,
+"start($module, stdlib, /)\n--\n\n"
+"Begin to record this process, if the environment asks for it and nothing records it yet.\n\n"
+"stdlib is the directory of the standard library. Returns the state, as status() names it.");
+
+static PyObject *start(PyObject *module, PyObject *stdlib)
+{
+    (void)module;
+    if (already_recorded())
+        return PyUnicode_FromString(state_names[RECORDING]);
+    PyObject *directory = PyUnicode_EncodeFSDefault(stdlib);
+    if (!directory)
+        return NULL;
+    state = prepare(environment, repair_environment, PA_WAY_SITE);
+    if (state == RECORDING) {
+        pa_frames_set_stdlib(PyBytes_AsString(directory));
+        pa_abi_self_test();
+        pa_frames_self_test(PyThreadState_Get());
+        if (PySys_AddAuditHook(pa_hook, NULL) != 0)
+            PyErr_Clear();
+        if (!pa_hook_canary()) {
+            state = VETOED;
+            pa_fail("another audit hook keeps ours out");
+            pa_thread_enter(); /* a journal that says so */
+        }
+    }
+    Py_DECREF(directory);
+    return PyUnicode_FromString(state_names[state]);
+}
+
+PyDoc_STRVAR(began_doc,
+"began($module, attributes, /)\n--\n\n"
+"Add attributes (a JSON object, bytes) of how recording began to the journal.");
+
+static PyObject *began(PyObject *module, PyObject *attributes)
+{
+    (void)module;
+    char *json;
+    Py_ssize_t length;
+    if (PyBytes_AsStringAndSize(attributes, &json, &length) < 0)
+        return NULL;
+    if (pa_recorder.installed && length <= 32768)
+        pa_recorder_began(json, (uint32_t)length);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(status_doc,
+"status($module, /)\n--\n\n"
+"How this process is recorded: a dict of state, process, directory, canary.");
+
+static PyObject *status(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    struct pa_recorder *r = &pa_recorder;
+    char process[33] = "";
+    for (int i = 0; r->installed && i < 16; i++) {
+        static const char digits[] = "0123456789abcdef";
+        process[2 * i] = digits[r->who.process[i] >> 4];
+        process[2 * i + 1] = digits[r->who.process[i] & 15];
+        process[2 * i + 2] = 0;
+    }
+    return Py_BuildValue("{s:s,s:s,s:s,s:O}", "state", state_names[state], "process", process,
+                         "directory", r->store_open ? r->store.box : "",
+                         "canary", r->canary ? Py_True : Py_False);
+}
+
+static PyMethodDef methods[] = {
+    {"start", start, METH_O, start_doc},
+    {"began", began, METH_O, began_doc},
+    {"status", status, METH_NOARGS, status_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "pythonaudit._recorder",
+    .m_doc = "The native recorder; see pythonaudit.recorder.",
+    .m_size = 0,
+    .m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit__recorder(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,471 @@
+#include "recorder.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define CHUNK_FIRST 8192u
+#define CHUNK_MAX 65536u
+#define META_ROOM 40960u
+#define RETRY_NS 200000000u         /* between attempts to get space again */
+
+struct pa_recorder pa_recorder = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static uint64_t never = 1;
+uint64_t *pa_epoch = &never;
+__thread struct pa_thread *pa_self __attribute__((tls_model("initial-exec")));
+
+static pthread_key_t thread_key;
+
+static void forked_without_wipe(void) { *pa_epoch = 0; }
+
+static void thread_ended(void *value)
+{
+    struct pa_thread *t = value;
+    pa_self = NULL;
+    if (t->epoch == 0 || *pa_epoch == 0)
+        return; /* a forked child: that thread's chunk is the parent's */
+    pthread_mutex_lock(&pa_recorder.lock);
+    t->next = pa_recorder.idle;
+    pa_recorder.idle = t;
+    pthread_mutex_unlock(&pa_recorder.lock);
+}
+
+int pa_recorder_init(const struct pa_settings *settings, uint32_t way)
+{
+    struct pa_recorder *r = &pa_recorder;
+    if (r->installed)
+        return -EALREADY;
+    pa_clock_init();
+    r->start = pa_clock_anchor();
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return -errno;
+    if (pthread_key_create(&thread_key, thread_ended) != 0)
+        return -EAGAIN;
+    if (madvise(page, 4096, MADV_WIPEONFORK) != 0)
+        pthread_atfork(NULL, NULL, forked_without_wipe);
+    pa_epoch = page;
+    *pa_epoch = 1;
+    r->settings = *settings;
+    pa_identity_fill(&r->who);
+    r->who.way = way;
+    r->installed = 1;
+    return 0;
+}
+
+unsigned pa_loss_of(int error)
+{
+    switch (-error) {
+    case ENOSPC: case EFBIG: return PA_LOSS_NO_SPACE;
+    case EDQUOT: return pa_recorder.settings.stop_on_full ? PA_LOSS_LIMIT : PA_LOSS_NO_SPACE;
+    case ENOMEM: return PA_LOSS_NO_MEMORY;
+    default: return PA_LOSS_NO_JOURNAL;
+    }
+}
+
+void pa_lose(unsigned reason)
+{
+    struct pa_segment *s = pa_recorder.segment;
+    uint64_t *counter = s ? &s->header->losses[reason] : &pa_recorder.losses[reason];
+    __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+}
+
+void pa_fail(const char *why)
+{
+    if (!pa_recorder.settings.stop_on_failure)
+        return;
+    char line[5000];
+    int n = snprintf(line, sizeof line,
+                     "pythonaudit: cannot record in %.4000s: %s; stopping, as PYTHONAUDIT_ON_FAILURE=stop asks\n",
+                     pa_recorder.settings.dir, why);
+    if (n > 0 && write(2, line, (size_t)n) < 0)
+        _exit(PA_STATUS_STOP);
+    _exit(PA_STATUS_STOP);
+}
+
+void pa_recorder_touch(void)
+{
+    __atomic_store_n(pa_epoch, *pa_epoch + 1, __ATOMIC_RELEASE);
+}
+
+/* The memory of the process that forked us is no longer our journal. */
+static void forked(void)
+{
+    struct pa_recorder *r = &pa_recorder;
+    pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+    int torn = pthread_mutex_trylock(&r->lock) != 0; /* another thread was inside */
+    r->lock = fresh;
+    memcpy(r->who.parent, r->who.process, 16);
+    pa_identity_fill(&r->who);
+    r->who.way = PA_WAY_FORK;
+    r->start = pa_clock_anchor();
+    if (r->segment) {
+        r->parent_header = r->segment->header;
+        r->segment = NULL;
+    }
+    r->child_told = 0;
+    r->sequence = r->slots = 0;
+    r->meta_chunk = NULL;
+    r->idle = NULL;
+    r->retry_ns = 0;
+    r->store_open = 0; /* the user may have changed */
+    free(r->began);
+    r->began = NULL;
+    memset(r->losses, 0, sizeof r->losses);
+    if (torn) {
+        memset(&r->intern, 0, sizeof r->intern);
+        memset(r->names, 0, sizeof r->names);
+        r->name_count = 0;
+    }
+    struct pa_thread *t = pa_self;
+    if (t) {
+        t->segment = NULL;
+        t->chunk = NULL;
+        t->busy = 0;
+        t->number = 0;
+        t->slot = ++r->slots;
+        t->tid = (uint32_t)syscall(SYS_gettid);
+    }
+    *pa_epoch = 1;
+    if (t)
+        t->epoch = 0;
+}
+
+/* Writes an attributes entry, in a chunk of its own kind of use. Under the lock. */
+static int write_meta(const uint8_t *json, uint32_t length)
+{
+    struct pa_recorder *r = &pa_recorder;
+    if (!r->meta_chunk || r->meta_entries - r->meta_heap < 32 + length) {
+        int error;
+        uint32_t size = pa_round_chunk(PA_CHUNK_HEADER_SIZE + 64 + length);
+        struct pa_chunk *c = pa_segment_chunk(r->segment, &r->store, PA_CHUNK_EVENTS, size, 0, &error);
+        if (!c)
+            return error;
+        pa_chunk_publish(c);
+        r->meta_chunk = (uint8_t *)c;
+        r->meta_heap = PA_CHUNK_HEADER_SIZE;
+        r->meta_entries = size;
+    }
+    struct pa_meta *e = (struct pa_meta *)(r->meta_chunk + (r->meta_entries -= 32));
+    memcpy(r->meta_chunk + r->meta_heap, json, length);
+    e->kind = PA_ENTRY_META;
+    e->ticks = pa_ticks();
+    e->heap = r->meta_heap;
+    e->length = length;
+    r->meta_heap += length;
+    pa_commit(&e->commit, ((struct pa_chunk *)r->meta_chunk)->generation);
+    return 0;
+}
+
+static void note_evictions(void)
+{
+    struct pa_recorder *r = &pa_recorder;
+    if (r->store.evicted && r->segment) {
+        __atomic_fetch_add(&r->segment->header->losses[PA_LOSS_EVICTED], r->store.evicted, __ATOMIC_RELAXED);
+        r->store.evicted = 0;
+    }
+}
+
+static void leave_segment(struct pa_thread *t)
+{
+    struct pa_segment *s = t->segment;
+    t->segment = NULL;
+    t->chunk = NULL;
+    if (s) {
+        s->writers--;
+        pa_segment_release(s);
+    }
+}
+
+static int write_attributes(void)
+{
+    struct pa_recorder *r = &pa_recorder;
+    uint8_t *json = malloc(META_ROOM);
+    int n = json ? pa_attributes(json, META_ROOM, &r->settings) : -1;
+    int error = !json ? -ENOMEM : n < 0 ? -E2BIG : write_meta(json, (uint32_t)n);
+    free(json);
+    if (!error && r->began)
+        error = write_meta((const uint8_t *)r->began, r->began_length);
+    return error;
+}
+
+/* The old segment is full: nothing new is written to it. */
+static void retire(struct pa_segment *old)
+{
+    struct pa_recorder *r = &pa_recorder;
+    pa_segment_close(old, &r->store, PA_STATE_ROTATED);
+    for (struct pa_thread *t = r->idle; t; t = t->next)
+        leave_segment(t);
+    pa_segment_release(old);
+}
+
+/* A new current segment with the attributes of the process. 0 or -errno; then the
+ * one before, if any, stays current. */
+static int open_segment(void)
+{
+    struct pa_recorder *r = &pa_recorder;
+    int error = 0;
+    if (!r->store_open) {
+        error = pa_store_open(&r->store, r->settings.dir, r->settings.max_bytes, r->settings.stop_on_full);
+        if (error)
+            return error;
+        r->store_open = 1;
+    }
+    struct pa_segment *old = r->segment;
+    struct pa_segment *s = pa_segment_open(&r->store, &r->who, r->sequence, r->start, &error);
+    if (!s) {
+        r->store_open = 0; /* look for another place next time */
+        return error;
+    }
+    uint8_t *old_meta = r->meta_chunk;
+    r->segment = s;
+    r->meta_chunk = NULL;
+    error = write_attributes();
+    if (!error)
+        error = pa_intern_reset(&r->intern, s, &r->store);
+    if (error) {
+        pa_segment_close(s, &r->store, PA_STATE_ROTATED);
+        pa_segment_release(s);
+        r->segment = old;
+        r->meta_chunk = old_meta;
+        return error;
+    }
+    r->sequence++;
+    if (r->who.way != PA_WAY_SITE)
+        r->canary = 1; /* there was no hook before ours, and it has been called */
+    s->header->canary = r->canary ? PA_CANARY_SEEN : PA_CANARY_NOT_SEEN;
+    for (int i = 0; i < PA_LOSS_REASONS; i++)
+        s->header->losses[i] += __atomic_exchange_n(&r->losses[i], 0, __ATOMIC_RELAXED);
+    note_evictions();
+    if (old)
+        retire(old);
+    if (r->parent_header) {
+        munmap(r->parent_header, PA_SEGMENT_MAX);
+        r->parent_header = NULL;
+    }
+    pa_recorder_touch();
+    return 0;
+}
+
+/* open_segment, not more often than every RETRY_NS after a failure. */
+static int open_or_lose(void)
+{
+    struct pa_recorder *r = &pa_recorder;
+    static unsigned reason;
+    if (pa_resting()) {
+        pa_lose(reason);
+        return -1;
+    }
+    int error = open_segment();
+    if (!error) {
+        r->retry_ns = 0;
+        return 0;
+    }
+    pa_fail(strerror(-error));
+    reason = pa_loss_of(error);
+    pa_lose(reason);
+    r->retry_ns = pa_clock_ns(CLOCK_MONOTONIC_COARSE) + RETRY_NS;
+    if (r->parent_header && !r->child_told) {
+        __atomic_fetch_add(&r->parent_header->losses[PA_LOSS_UNRECORDED_CHILD], 1, __ATOMIC_RELAXED);
+        r->child_told = 1;
+    }
+    return -1;
+}
+
+static struct pa_thread *new_thread(void)
+{
+    struct pa_recorder *r = &pa_recorder;
+    struct pa_thread *t = r->idle;
+    if (t)
+        r->idle = t->next;
+    else if (!(t = calloc(1, sizeof *t)))
+        return NULL;
+    t->next = NULL;
+    t->slot = ++r->slots;
+    t->tid = (uint32_t)syscall(SYS_gettid);
+    t->number = 0;
+    t->state = NULL;
+    t->busy = 0;
+    t->next_size = CHUNK_FIRST;
+    pa_self = t;
+    pthread_setspecific(thread_key, t);
+    return t;
+}
+
+static void write_anchor(struct pa_thread *t)
+{
+    struct pa_anchor *a = (struct pa_anchor *)(t->chunk + (t->entries -= 32));
+    struct pa_instant now = pa_clock_anchor();
+    a->kind = PA_ENTRY_ANCHOR;
+    a->ticks = now.ticks;
+    a->monotonic = now.monotonic;
+    a->realtime = now.realtime;
+    t->anchor_ticks = now.ticks;
+    pa_commit(&a->commit, t->generation);
+}
+
+/* Says whose the following entries are, and when. Needs 64 bytes. */
+static void write_owner(struct pa_thread *t)
+{
+    struct pa_owner *o = (struct pa_owner *)(t->chunk + (t->entries -= 32));
+    o->kind = PA_ENTRY_OWNER;
+    o->slot = t->slot;
+    o->tid = t->tid;
+    o->interpreter = (uint32_t)t->interpreter;
+    o->number = t->number;
+    pa_commit(&o->commit, t->generation);
+    write_anchor(t);
+    if (t->counts)
+        memset(t->counts, 0, PA_EVENT_RULES * sizeof *t->counts);
+}
+
+static struct pa_thread *enter_locked(void)
+{
+    struct pa_recorder *r = &pa_recorder;
+    struct pa_thread *t = pa_self;
+    int fresh = !t;
+    if (!t && !(t = new_thread())) {
+        pa_lose(PA_LOSS_NO_MEMORY);
+        return NULL;
+    }
+    if (!r->segment && open_or_lose())
+        return NULL;
+    if (t->segment != r->segment) {
+        leave_segment(t);
+        t->segment = r->segment;
+        t->segment->writers++;
+        memset(t->names, 0, sizeof t->names);
+    }
+    if (t->epoch != *pa_epoch)
+        memset(t->stacks, 0, sizeof t->stacks);
+    PyThreadState *state = PyThreadState_Get();
+    uint64_t interpreter = (uint64_t)PyInterpreterState_GetID(PyThreadState_GetInterpreter(state));
+    fresh |= interpreter != t->interpreter;
+    t->state = state;
+    t->interpreter = interpreter;
+    t->interpreters = r->interpreters;
+    if (fresh && t->chunk) {
+        if (t->entries - t->heap >= 64)
+            write_owner(t);
+        else
+            t->chunk = NULL;
+    }
+    t->epoch = *pa_epoch;
+    return t;
+}
+
+struct pa_thread *pa_thread_enter(void)
+{
+    int saved = errno;
+    if (__atomic_load_n(pa_epoch, __ATOMIC_ACQUIRE) == 0)
+        forked();
+    pthread_mutex_lock(&pa_recorder.lock);
+    struct pa_thread *t = enter_locked();
+    pthread_mutex_unlock(&pa_recorder.lock);
+    errno = saved;
+    return t;
+}
+
+int pa_resting(void)
+{
+    struct pa_recorder *r = &pa_recorder;
+    return r->retry_ns && pa_clock_ns(CLOCK_MONOTONIC_COARSE) < r->retry_ns;
+}
+
+/* No space in the segment: the next one if it is full, else a loss and a rest. */
+static int no_space(int error)
+{
+    if (error == -EFBIG)
+        return open_or_lose() ? -1 : 1;
+    pa_fail(strerror(-error));
+    pa_lose(pa_loss_of(error));
+    pa_recorder.retry_ns = pa_clock_ns(CLOCK_MONOTONIC_COARSE) + RETRY_NS;
+    return -1;
+}
+
+int pa_definition_failed(struct pa_thread *t)
+{
+    int saved = errno, result = -1;
+    pthread_mutex_lock(&pa_recorder.lock);
+    if (t->segment != pa_recorder.segment)
+        result = 1;
+    else if (pa_resting())
+        pa_lose(PA_LOSS_NO_SPACE);
+    else
+        result = no_space(pa_recorder.intern.error);
+    pthread_mutex_unlock(&pa_recorder.lock);
+    errno = saved;
+    return result;
+}
+
+int pa_thread_chunk(struct pa_thread *t, uint32_t bytes)
+{
+    struct pa_recorder *r = &pa_recorder;
+    int saved = errno, result = 0, error = 0;
+    pthread_mutex_lock(&r->lock);
+    if (t->segment != r->segment) {
+        result = 1;
+    } else if (pa_resting()) {
+        pa_lose(PA_LOSS_NO_SPACE);
+        result = -1;
+    } else {
+        uint32_t size = pa_round_chunk(PA_CHUNK_HEADER_SIZE + 64 + bytes);
+        if (size < t->next_size)
+            size = t->next_size;
+        struct pa_chunk *c = pa_segment_chunk(t->segment, &r->store, PA_CHUNK_EVENTS, size, 0, &error);
+        if (c) {
+            t->chunk = (uint8_t *)c;
+            t->generation = c->generation;
+            t->heap = PA_CHUNK_HEADER_SIZE;
+            t->entries = size;
+            write_owner(t);
+            pa_chunk_publish(c);
+            if (t->next_size < CHUNK_MAX)
+                t->next_size *= 2;
+            note_evictions();
+        } else {
+            result = no_space(error);
+        }
+    }
+    pthread_mutex_unlock(&r->lock);
+    errno = saved;
+    return result;
+}
+
+void pa_recorder_began(const char *json, uint32_t length)
+{
+    struct pa_recorder *r = &pa_recorder;
+    pthread_mutex_lock(&r->lock);
+    free(r->began);
+    r->began = malloc(length);
+    r->began_length = length;
+    if (r->began) {
+        memcpy(r->began, json, length);
+        if (r->segment)
+            write_meta((const uint8_t *)json, length); /* else with the next segment */
+    }
+    if (r->segment && r->canary)
+        r->segment->header->canary = PA_CANARY_SEEN;
+    pthread_mutex_unlock(&r->lock);
+}
+
+void pa_recorder_end(void)
+{
+    struct pa_recorder *r = &pa_recorder;
+    int saved = errno;
+    pthread_mutex_lock(&r->lock);
+    if (r->segment) {
+        struct pa_segment *s = r->segment;
+        r->segment = NULL;
+        r->meta_chunk = NULL;
+        pa_segment_close(s, &r->store, PA_STATE_CLEAN_END);
+        pa_recorder_touch();
+    }
+    pthread_mutex_unlock(&r->lock);
+    errno = saved;
+}

@@ -1,0 +1,131 @@
+/* The recorder's state: one a process, threads in it, the current segment.
+ *
+ * hook.c writes events into the chunk of its own thread without a lock. What is
+ * shared (segments, definitions, names, idle threads) is touched under
+ * pa_recorder.lock, on a miss only; no lock is held across a call into Python. */
+#ifndef PA_RECORDER_H
+#define PA_RECORDER_H
+
+#include <pthread.h>
+#include "event_table.h"
+#include "frames.h"
+#include "intern.h"
+#include "policy.h"
+#include "segment.h"
+#include "settings.h"
+#include "store.h"
+
+#define PA_NAME_SLOTS 64
+#define PA_STACK_SLOTS 1024
+#define PA_NAMES_MAX 4096           /* names outside the catalog that are interned */
+
+/* An event name that is kept: by content, for the life of the process. */
+struct pa_name {
+    struct pa_name *next;
+    uint64_t hash;
+    const struct pa_event_rule *rule;   /* NULL: not in the catalog */
+    uint8_t modes[PA_BY_COUNT];
+    uint8_t varies;                     /* the mode depends on who is calling */
+    uint8_t role;                       /* PA_ROLE_* */
+    uint16_t notes;
+    uint32_t length, stored_length;
+    const char *stored;                 /* as written: masked, valid UTF-8 */
+    char text[];                        /* as raised */
+};
+
+enum { PA_ROLE_NONE, PA_ROLE_END, PA_ROLE_INTERPRETER };
+
+struct pa_name_slot {
+    const char *address;
+    const struct pa_name *name;
+    uint32_t id;                        /* string id in the thread's segment */
+    uint32_t origin;                    /* enum pa_origin */
+};
+
+struct pa_stack_slot { uint64_t key; struct pa_stack_ids ids; };
+
+struct pa_thread {
+    uint64_t epoch;                     /* equals *pa_epoch: nothing happened */
+    struct pa_segment *segment;
+    uint8_t *chunk;
+    uint32_t heap, entries;             /* free space of the chunk lies between */
+    uint32_t generation, next_size;
+    uint64_t number;                    /* of the next event of this thread */
+    uint64_t anchor_ticks;              /* of the last anchor in the chunk */
+    PyThreadState *state;
+    uint64_t interpreter, interpreters; /* its id, as of this count of endings */
+    uint32_t slot, tid;
+    uint8_t busy;
+    struct pa_thread *next;             /* idle */
+    struct pa_count *(*counts)[3];      /* [catalog row][source], in this chunk */
+    struct pa_name_slot names[PA_NAME_SLOTS];
+    struct pa_stack_slot stacks[PA_STACK_SLOTS];
+};
+
+struct pa_recorder {
+    pthread_mutex_t lock;
+    struct pa_settings settings;
+    struct pa_store store;
+    int store_open;
+    struct pa_identity who;
+    struct pa_instant start;
+    struct pa_segment *segment;         /* NULL: none could be made yet */
+    struct pa_header *parent_header;    /* after a fork, until the child has a segment */
+    struct pa_intern intern;
+    uint32_t sequence, slots;
+    uint8_t *meta_chunk;                /* chunk for attributes of the process */
+    uint32_t meta_heap, meta_entries;
+    char *began;                        /* JSON, once known */
+    uint32_t began_length;
+    struct pa_thread *idle;             /* of ended threads, with their chunks */
+    struct pa_name *names[1024];
+    uint32_t name_count;
+    uint64_t retry_ns;                  /* after a failure: not before */
+    uint64_t losses[PA_LOSS_REASONS];   /* while there is no segment to hold them */
+    uint64_t interpreters;              /* interpreters ended so far */
+    int canary, installed, child_told;
+};
+
+extern struct pa_recorder pa_recorder;
+
+/* A page that the kernel clears in a forked child (MADV_WIPEONFORK): 0 there.
+ * Otherwise it grows with each change that every thread must notice. */
+extern uint64_t *pa_epoch;
+
+extern __thread struct pa_thread *pa_self __attribute__((tls_model("initial-exec")));
+
+/* Once a process. 0, or -errno. Nothing is written before the first event. */
+int pa_recorder_init(const struct pa_settings *settings, uint32_t way);
+
+/* The thread's state, current in every respect; NULL: this event is lost, and counted. */
+struct pa_thread *pa_thread_enter(void);
+
+/* A chunk with at least `bytes` free. 0; 1: the segment changed, ids are void;
+ * -1: none to be had, the loss is counted. */
+int pa_thread_chunk(struct pa_thread *t, uint32_t bytes);
+
+/* A definition could not be written into the thread's segment. Results as above. */
+int pa_definition_failed(struct pa_thread *t);
+
+/* There was no space a moment ago: do not ask again yet. Under the lock. */
+int pa_resting(void);
+
+/* Every thread is to look again before its next event. Under the lock. */
+void pa_recorder_touch(void);
+
+void pa_lose(unsigned reason);
+unsigned pa_loss_of(int error);
+
+/* The recorder could not do its duty: with ON_FAILURE=stop the process ends here. */
+void pa_fail(const char *why);
+
+/* Adds attributes of the process (a JSON object). */
+void pa_recorder_began(const char *json, uint32_t length);
+
+/* The interpreter is gone: closes the segment as a clean end. */
+void pa_recorder_end(void);
+
+/* attributes.c: the first META of a segment; length, or -1 when it does not fit. */
+int pa_attributes(uint8_t *out, uint32_t room, const struct pa_settings *settings);
+
+#endif

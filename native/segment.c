@@ -1,0 +1,206 @@
+#define _GNU_SOURCE 1
+#include "segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+uint32_t pa_clock_kind = PA_CLOCK_MONOTONIC;
+
+static ssize_t read_file(const char *path, char *out, size_t room)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    ssize_t n = read(fd, out, room - 1);
+    close(fd);
+    if (n >= 0)
+        out[n] = 0;
+    return n;
+}
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return -1;
+}
+
+static void read_boot_id(uint8_t out[16])
+{
+    char text[64];
+    memset(out, 0, 16);
+    if (read_file("/proc/sys/kernel/random/boot_id", text, sizeof text) < 36)
+        return;
+    unsigned n = 0;
+    for (const char *p = text; *p && n < 32; p++) {
+        int d = hex_digit(*p);
+        if (d < 0)
+            continue;
+        out[n / 2] = (uint8_t)(out[n / 2] << 4 | d);
+        n++;
+    }
+}
+
+/* Field 22 of /proc/self/stat; the command name may hold spaces and parentheses. */
+static uint64_t read_start_time(void)
+{
+    char text[1024];
+    if (read_file("/proc/self/stat", text, sizeof text) <= 0)
+        return 0;
+    const char *p = strrchr(text, ')');
+    for (int field = 2; p && field < 22; field++)
+        p = strchr(p + 1, ' ');
+    return p ? strtoull(p + 1, NULL, 10) : 0;
+}
+
+void pa_identity_fill(struct pa_identity *ret)
+{
+    struct stat ns;
+    if (getrandom(ret->process, 16, GRND_NONBLOCK) != 16) {
+        /* an early boot without entropy: unique on this host is what is left */
+        struct pa_instant now = pa_clock_anchor();
+        uint64_t words[2] = {now.realtime * 0x9e3779b97f4a7c15u ^ (uint64_t)getpid(),
+                             now.ticks ^ (uint64_t)(uintptr_t)ret};
+        memcpy(ret->process, words, 16);
+    }
+    read_boot_id(ret->boot);
+    ret->pid = (uint32_t)getpid();
+    ret->ppid = (uint32_t)getppid();
+    ret->uid = (uint32_t)geteuid();
+    ret->gid = (uint32_t)getegid();
+    ret->pid_start = read_start_time();
+    ret->pid_namespace = stat("/proc/self/ns/pid", &ns) == 0 ? ns.st_ino : 0;
+}
+
+struct pa_segment *pa_segment_open(struct pa_store *store, const struct pa_identity *who,
+                                   uint32_t sequence, struct pa_instant start, int *ret_error)
+{
+    struct pa_segment *s = calloc(1, sizeof *s);
+    if (!s) {
+        *ret_error = -ENOMEM;
+        return NULL;
+    }
+    char hex[33];
+    for (int i = 0; i < 16; i++)
+        snprintf(hex + 2 * i, 3, "%02x", who->process[i]);
+    struct pa_instant now = pa_clock_anchor();
+    snprintf(s->name, sizeof s->name, "%016llx-%s-%06u.pyaudit",
+             (unsigned long long)now.realtime, hex, sequence);
+    s->capacity = sequence ? PA_SEGMENT_NEXT : PA_SEGMENT_FIRST;
+    int fd = pa_store_create(store, s->name, s->capacity);
+    if (fd < 0 && s->capacity > PA_SEGMENT_FIRST) /* little is left: a small one */
+        fd = pa_store_create(store, s->name, s->capacity = PA_SEGMENT_FIRST);
+    if (fd < 0) {
+        *ret_error = fd;
+        free(s);
+        return NULL;
+    }
+    struct stat st = {0};
+    void *map = MAP_FAILED;
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == (off_t)s->capacity)
+        map = mmap(NULL, PA_SEGMENT_MAX, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    int error = errno;
+    pa_store_close(fd, st.st_dev, st.st_ino);
+    if (map == MAP_FAILED) {
+        *ret_error = error ? -error : -EIO;
+        free(s);
+        return NULL;
+    }
+    s->device = st.st_dev;
+    s->inode = st.st_ino;
+    struct pa_header *h = s->header = map;
+    h->format_major = PA_FORMAT_MAJOR;
+    h->header_size = PA_HEADER_SIZE;
+    memcpy(h->process, who->process, 16);
+    memcpy(h->parent, who->parent, 16);
+    memcpy(h->boot, who->boot, 16);
+    h->sequence = sequence;
+    h->state = PA_STATE_OPEN;
+    h->pid = who->pid;
+    h->ppid = who->ppid;
+    h->pid_start = who->pid_start;
+    h->pid_namespace = who->pid_namespace;
+    h->uid = who->uid;
+    h->gid = who->gid;
+    h->clock = pa_clock_kind;
+    h->way = who->way;
+    h->begin_ticks = now.ticks;
+    h->begin_monotonic = now.monotonic;
+    h->begin_realtime = now.realtime;
+    h->ticks_hz = pa_clock_rate(start, pa_clock_anchor());
+    h->used = PA_HEADER_SIZE;
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    memcpy(h->magic, PA_MAGIC, 8);
+    return s;
+}
+
+struct pa_chunk *pa_segment_chunk(struct pa_segment *s, struct pa_store *store, uint32_t kind,
+                                  uint32_t size, uint32_t first_id, int *ret_error)
+{
+    struct pa_header *h = s->header;
+    uint32_t end = h->used + size;
+    if (s->closed || end > PA_SEGMENT_MAX) {
+        *ret_error = -EFBIG;
+        return NULL;
+    }
+    if (end > s->capacity) {
+        uint32_t capacity = s->capacity;
+        while (capacity < end)
+            capacity *= 2;
+        if (capacity > PA_SEGMENT_MAX)
+            capacity = PA_SEGMENT_MAX;
+        int r = pa_store_grow(store, s->name, s->device, s->inode, s->capacity, capacity);
+        if (r < 0 && capacity != pa_round_chunk(end)) /* nearly full: what is needed and no more */
+            r = pa_store_grow(store, s->name, s->device, s->inode, s->capacity,
+                              capacity = pa_round_chunk(end));
+        if (r < 0) {
+            *ret_error = r;
+            return NULL;
+        }
+        s->capacity = capacity;
+    }
+    struct pa_chunk *c = (struct pa_chunk *)((uint8_t *)h + h->used);
+    c->size = size;
+    c->generation = ++s->generation;
+    c->kind = (uint16_t)kind;
+    c->entry_size = kind == PA_CHUNK_EVENTS ? 32 : 16;
+    c->first_id = first_id;
+    pa_commit(&h->used, end);
+    return c;
+}
+
+void pa_chunk_publish(struct pa_chunk *c)
+{
+    pa_commit(&c->magic, PA_CHUNK_MAGIC);
+}
+
+void pa_segment_close(struct pa_segment *s, struct pa_store *store, uint32_t state)
+{
+    struct pa_header *h = s->header;
+    struct pa_instant now = pa_clock_anchor();
+    s->closed = 1;
+    h->end_ticks = now.ticks;
+    h->end_monotonic = now.monotonic;
+    h->end_realtime = now.realtime;
+    pa_commit(&h->state, state);
+    if (h->used < s->capacity &&
+        pa_store_trim(store, s->name, s->device, s->inode, s->capacity, h->used) == 0)
+        s->capacity = h->used;
+}
+
+void pa_segment_release(struct pa_segment *s)
+{
+    if (s->writers || !s->closed)
+        return;
+    munmap(s->header, PA_SEGMENT_MAX);
+    free(s);
+}

@@ -1,0 +1,18 @@
+"""What runs inside the audited process.
+
+The recorder itself is C (`pythonaudit._recorder`). `startup` turns it on when the environment
+says so; an application never has to call anything:
+
+>>> from pythonaudit.recorder import status
+>>> status()["state"]
+'off'
+
+`status()` returns a dict: `state` is "recording", "off", "unsupported" (this interpreter),
+"failed" or "vetoed" (an earlier audit hook keeps ours out); `process` is the process's identity,
+32 hexadecimal digits; `directory` is where its journal lies, empty until the first event; and
+`canary` is whether the hook has been seen to work.
+"""
+
+from pythonaudit._recorder import status
+
+__all__ = ["status"]
