@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pythonaudit.catalog import EventInfo
 
-# Options of the interpreter that take the next word: what follows them is not the program.
-_OPTIONS_WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")
+# Options of the interpreter that take a value, after any that do not: -c, -Im, -Werror, -X dev.
+_OPTION = re.compile(r"-[a-zA-Z?]*?([cmWX])(.*)", re.DOTALL)
+# An object whose first key is so is a tagged form; a key of the application's has one more $.
+_TAG = re.compile(r"\$(?!\$)")
 # Environments tell nothing: their values are masked. Look-up paths of `import` are only counted.
 _SILENT_ARGS = frozenset({"env", "sys.path", "sys.meta_path", "sys.path_hooks"})
 _ACCESS_FLAGS = ("O_RDONLY", "O_WRONLY", "O_RDWR")
@@ -54,7 +57,7 @@ def describe_args(names: Sequence[str], values: Sequence[Any], info: EventInfo |
                 bare.append(address_text(value))
         elif name in info.path_args and command is None:
             bare.append(value_text(value))
-        elif name == "executable" and isinstance(command, list) and command and command[0] == value:
+        elif name == "executable" and command_text(command).split(" ")[0] == value_text(value):
             continue
         elif (index == 0 and isinstance(value, str) and command is None) or _is_tagged(value, "$code"):
             bare.append(value_text(value))
@@ -77,7 +80,7 @@ def value_text(value: Any) -> str:
         if tag == "$type":
             return f"<{content}>"
         if tag in ("$length", "$depth"):
-            return f"<length {content}>"
+            return f"<length={content}>"
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -105,11 +108,14 @@ def process_name(argv: Sequence[str], exe: str | None) -> str:
     """
     words = iter(argv)
     for word in words:
-        if word == "-m":
-            return next(words, "-m")
-        if word == "-c":
+        option = _OPTION.fullmatch(word)
+        if word == "--check-hash-based-pycs":
+            next(words, None)
+        elif option and option[1] == "m":
+            return option[2] or next(words, "-m")
+        elif word == "-" or (option and option[1] == "c"):
             break
-        if word in _OPTIONS_WITH_VALUE:
+        elif option and not option[2]:
             next(words, None)
         elif not word.startswith("-"):
             return os.path.basename(word.rstrip("/")) or word
@@ -138,8 +144,8 @@ def where_text(file: str, line: int, function: str, width: int | None = None) ->
 
 
 def _application_value(value: Any) -> str:
-    if isinstance(value, dict) and value and not next(iter(value)).startswith("$"):
-        return " ".join(f"{key}={_quoted(value_text(item))}" for key, item in value.items())
+    if isinstance(value, dict) and value and not _TAG.match(next(iter(value))):
+        return " ".join(f"{key.removeprefix('$')}={_quoted(value_text(item))}" for key, item in value.items())
     return value_text(value)
 
 
