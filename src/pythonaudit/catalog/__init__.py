@@ -1,8 +1,9 @@
 """The catalog: what is known of each audit event of CPython, 3.10 to 3.15.
 
-`events.json` is the source of truth, read by people and programs alike: one block an event, sorted by
-name. From it come the recorder's table (`native/event_table.h`) and `docs/coverage.md`, both written by
-`python -m pythonaudit.catalog.generate`, and the answers of this module:
+`events.json` is the source of truth, read by people and programs alike: one block an event, sorted
+by name. `gaps.json` tells what raises no event (see `gaps.py`). From them come the recorder's table
+(`native/event_table.h`) and `docs/coverage.md`, both written by `python -m
+pythonaudit.catalog.generate`, and the answers of this module:
 
     >>> from pythonaudit import catalog
     >>> info = catalog.lookup("os.rename")
@@ -15,37 +16,40 @@ name. From it come the recorder's table (`native/event_table.h`) and `docs/cover
 
 An event is an attempt: CPython raises it before it acts, and says nothing of the result.
 
-A block of `events.json`. What has nothing to say is left out.
+A block of `events.json`; what has nothing to say is left out:
     category      one of CATEGORIES
-    platform      where CPython raises it: all, posix, linux, macos/bsd, windows
-    args          name of each argument, in order, and the rule by which the recorder writes it (ARG_RULES).
-                  Names are CPython's documented ones, or those of its source where it documents none
-    args_in       versions that pass other arguments, by version: the names in order
-    path_args, address_args, command_args   which arguments hold a path (or a registry key), an address,
-                  a command (or what runs: a module, a symbol)
-    mode          what the recorder does by default: record, count (totals only) or off
-    mode_stdlib   the same when the standard library or the import system raises it, where that differs
+    platform      where CPython raises it, one of PLATFORMS
+    args          the name of each argument, in order, and the rule by which the recorder writes it
+                  (ARG_RULES). Names are CPython's: documented ones, else those of its source
+    args_in       versions that pass other arguments: by version, the names in order
+    path_args, address_args, command_args
+                  which of them hold a path (or a key of the registry), an address, a command
+                  (or what runs: a module, a symbol)
+    mode          what the recorder does by default, one of MODES
+    mode_stdlib   the same when the standard library or the import system raises it, where it differs
     security      in the set `security` of PYTHONAUDIT_EVENTS
     attack        MITRE ATT&CK techniques that it can show; a hint, never a verdict
-    ocsf          OCSF class and activity (1.8; class 0: none fits; 201001 and 201002: the Windows extension)
+    ocsf          OCSF class and activity (OCSF 1.8; class 0: none fits)
     ecs           Elastic Common Schema event.category and event.type
-    raised        versions that raise it: "3.10+", "3.12-3.13", "" for none
-    inferred      those of them in which it was not seen in source, binary or run, only in a neighbour's
+    raised        versions that raise it: "3.10+", "3.12-3.13", "3.11", "" for none
+    inferred      those of them in which it was not seen in source, binary or run: either it is
+                  documented, or the source of a neighbouring version has it
     documented    versions whose documentation names it
     note          what surprises
 
-Three choices that the data follow:
-- Arguments. What identifies the act is kept (paths, addresses, commands, module names); what may hold a
-  secret, and what is bulk, has a rule that keeps it out or masks it; of a live object (a socket, a frame,
-  a function) only the type is written.
-- Modes. An event is counted only where it says nothing of what a program does: `builtins.id`,
-  `object.__getattr__` always; unmarshalling, frame peeking, attribute setting, event-loop hooks and sleeping
-  when the standard library does it. What shows an act that matters for security is recorded.
-- The set `security`. An event is in it if it can by itself show a process started or signalled, the
-  network or name service used, code run, imported, deserialised or entered natively, memory mapped or read
-  past the type system, a file opened or changed, the environment or registry changed, or the means of
-  watching (hooks, tracing, debuggers, log masks, object graph) touched. Left out: what only looks round
-  (directory listings, globs, reads of attributes), locks, sleeping, and second reports of the same act.
+Three rules that the data follow:
+- Arguments. What identifies the act is kept: paths, addresses, commands, module names. What may
+  hold a secret, and what is bulk, has a rule that masks it or keeps it out. Of a live object (a
+  socket, a frame, a function) only the type is written.
+- Modes. An event is counted only where it says nothing of what a program does: `builtins.id` and
+  `object.__getattr__` always; unmarshalling, frame peeking, setting attributes, hooks of event loops
+  and sleeping when the standard library does it. What shows an act that matters is recorded.
+- The set `security`. An event is in it that can by itself show a process started or signalled, the
+  network or a name service used, code run, imported, deserialised or entered natively, memory mapped
+  or read past the type system, a file opened or changed, the environment or the registry changed, a
+  database opened, or the means of watching touched (hooks, tracing, debuggers, log masks, the graph
+  of objects). Not in it is what only looks round (directory listings, globs, attributes read),
+  waits, locks, makes a temporary name, logs, reads what was typed or reports an exception.
 """
 
 from __future__ import annotations
@@ -53,21 +57,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 CATEGORIES = (
-    "code-execution", "database", "debug", "deserialization", "dns", "environment", "exception", "file", "host",
-    "import", "input", "interpreter-lifecycle", "introspection", "ipc", "logging", "memory", "native", "network",
-    "package", "process", "registry", "thread",
+    "code-execution", "database", "debug", "deserialization", "dns", "environment", "exception",
+    "file", "host", "import", "input", "interpreter-lifecycle", "introspection", "ipc", "logging",
+    "memory", "native", "network", "package", "process", "registry", "thread",
 )  # fmt: skip
 
-# In the order of `enum pa_arg_rule` (native/event_table.h, which says what each does).
+PLATFORMS = ("all", "posix", "linux", "macos/bsd", "windows")
+
+# In the order of enum pa_arg_rule (native/event_table.h, which says what each does).
 ARG_RULES = (
-    "value", "path", "command", "code", "bulk", "env_key", "env_value", "env", "http", "headers", "url", "sql",
-    "input", "line", "length", "object", "secret",
+    "value", "path", "command", "code", "bulk", "env_key", "env_value", "env", "http", "headers",
+    "url", "sql", "input", "line", "length", "object", "secret",
 )  # fmt: skip
 
 # In the order of PA_MODE_* (native/policy.h).
@@ -101,18 +107,14 @@ class EventInfo:
 
 
 def lookup(name: str) -> EventInfo | None:
-    """The catalog's entry for an event name, or None: then an application or a library raised it."""
-    info = _built.get(name)
-    if info is None:
-        block = _data()["events"].get(name)
-        if block is not None:
-            info = _built[name] = _build(name, block)
-    return info
+    """The entry of an event name; None if it is no event of CPython."""
+    return events().get(name)
 
 
+@cache
 def events() -> Mapping[str, EventInfo]:
     """All known events by name, sorted."""
-    return _events()
+    return MappingProxyType({name: _build(name, block) for name, block in _data()["events"].items()})
 
 
 def versions() -> tuple[str, ...]:
@@ -120,10 +122,11 @@ def versions() -> tuple[str, ...]:
     return tuple(_data()["versions"])
 
 
+@lru_cache(maxsize=4096)
 def argument_names(name: str, count: int, python: tuple[int, int] | None) -> tuple[str, ...]:
     """Names for the `count` arguments of an event, as the given Python version passes them.
 
-    With `python` None, the names of the latest version. An argument without a known name, and each one
+    With `python` None, as the latest version does. An argument without a known name, as each one
     of an event that is not in the catalog, is called `arg0`, `arg1`, ... after its position.
     """
     block = _data()["events"].get(name, {})
@@ -133,7 +136,20 @@ def argument_names(name: str, count: int, python: tuple[int, int] | None) -> tup
     return names[:count] + tuple(f"arg{position}" for position in range(len(names), count))
 
 
-_built: dict[str, EventInfo] = {}
+@cache
+def parse_span(text: str) -> tuple[str, ...]:
+    """`"3.10+"`, `"3.10-3.12"`, `"3.10"` or `""` to the versions that it covers.
+
+    Raises ValueError for a version that the catalog does not cover.
+    """
+    if not text:
+        return ()
+    known = versions()
+    first, _, last = text.rstrip("+").partition("-")
+    last = known[-1] if text.endswith("+") else last or first
+    if first not in known or last not in known:
+        raise ValueError(f"{text!r} is no span of the versions {known[0]} to {known[-1]}")
+    return known[known.index(first) : known.index(last) + 1]
 
 
 @cache
@@ -141,11 +157,6 @@ def _data() -> dict[str, Any]:
     text = Path(__file__).with_name("events.json").read_text("utf-8")
     data: dict[str, Any] = json.loads(text)
     return data
-
-
-@cache
-def _events() -> Mapping[str, EventInfo]:
-    return MappingProxyType({name: _build(name, block) for name, block in _data()["events"].items()})
 
 
 def _build(name: str, block: dict[str, Any]) -> EventInfo:
@@ -166,19 +177,8 @@ def _build(name: str, block: dict[str, Any]) -> EventInfo:
         ecs_category=block["ecs"][0],
         ecs_type=block["ecs"][1],
         platform=block["platform"],
-        raised=_span(block["raised"]),
+        raised=parse_span(block["raised"]),
         inferred=tuple(block.get("inferred", ())),
-        documented=_span(block["documented"]),
+        documented=parse_span(block["documented"]),
         note=block.get("note", ""),
     )
-
-
-def _span(text: str) -> tuple[str, ...]:
-    """`"3.10+"`, `"3.10-3.12"`, `"3.10"` or `""` to the versions that it covers."""
-    if not text:
-        return ()
-    known = versions()
-    first, _, last = text.rstrip("+").partition("-")
-    start = known.index(first)
-    end = len(known) if text.endswith("+") else known.index(last or first) + 1
-    return known[start:end]

@@ -12,14 +12,18 @@ import argparse
 import sys
 from pathlib import Path
 
+from pythonaudit.catalog.coverage import build_coverage
 from pythonaudit.catalog.event_table import build_event_table
 
 ROOT = Path(__file__).parents[3]
-TARGETS = {"native/event_table.h": build_event_table}
+TARGETS = {"native/event_table.h": build_event_table, "docs/coverage.md": build_coverage}
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m pythonaudit.catalog.generate", description=__doc__.splitlines()[0])
+    """Writes or checks the files; the exit status: 0, 1 out of date, 2 usage, 3 no source tree."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pythonaudit.catalog.generate", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is out of date")
     check = parser.parse_args(argv).check
     if not (ROOT / "native" / "format.h").exists():
@@ -33,7 +37,10 @@ def main(argv: list[str] | None = None) -> int:
             if not check:
                 target.write_text(text, "utf-8")
     if check and stale:
-        print(f"out of date: {', '.join(stale)}; run python -m pythonaudit.catalog.generate", file=sys.stderr)
+        print(
+            f"out of date: {', '.join(stale)}; run python -m pythonaudit.catalog.generate",
+            file=sys.stderr,
+        )
         return 1
     return 0
 
