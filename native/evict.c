@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "format.h"
-#include "store.h"
+#include "held.h"
 
 #define NAME_ROOM 80            /* longer names are not ours */
 #define SUFFIX ".pyaudit"
@@ -56,10 +56,10 @@ static int is_segment(const char *name)
     return length > suffix && length < NAME_ROOM && strcmp(name + length - suffix, SUFFIX) == 0;
 }
 
-static int add_candidate(struct listing *l, int box, const char *name)
+static int add_candidate(struct listing *l, const struct pa_held *box, const char *name)
 {
     struct stat st;
-    if (!is_segment(name) || fstatat(box, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
+    if (!is_segment(name) || fstatat(box->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
         return 0;
     if (l->count == l->room) {
         size_t room = l->room != 0 ? l->room * 2 : 64;
@@ -77,22 +77,27 @@ static int add_candidate(struct listing *l, int box, const char *name)
 }
 
 /* By getdents, since closedir would close whatever has our number by then. */
-static int list_segments(struct listing *l, int box)
+static int list_segments(struct listing *l, const struct pa_held *box)
 {
+    struct pa_held listed;
     char *buffer = malloc(LISTING_BYTES);
-    long length;
-    int error = buffer == NULL ? -ENOMEM : 0;
-    if (error == 0 && lseek(box, 0, SEEK_SET) < 0)
-        error = -errno;
-    while (error == 0 && (length = syscall(SYS_getdents64, box, buffer, LISTING_BYTES)) != 0) {
+    long length = 1;
+    int error = buffer == NULL ? -ENOMEM : pa_held_open(&listed, box, ".", O_RDONLY | O_DIRECTORY, 0);
+    if (error != 0) {
+        free(buffer);
+        return error;
+    }
+    while (error == 0 && length != 0) {
+        length = pa_held_still(&listed) ? syscall(SYS_getdents64, listed.fd, buffer, LISTING_BYTES) : -1;
         if (length < 0)
-            error = -errno;
+            error = -EBADF;
         for (long at = 0; error == 0 && at < length;) {
             const struct dirent64 *entry = (const struct dirent64 *)(buffer + at);
             error = add_candidate(l, box, entry->d_name);
             at += entry->d_reclen;
         }
     }
+    pa_held_close(&listed);
     free(buffer);
     return error;
 }
@@ -106,14 +111,11 @@ static int by_name(const void *a, const void *b)
 
 static int read_text(const char *path, char *out, size_t room)
 {
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    struct pa_held file;
+    if (pa_held_open(&file, NULL, path, O_RDONLY, 0) != 0)
         return 0;
-    if (fstat(fd, &st) != 0)
-        return 0;
-    ssize_t length = read(fd, out, room - 1);
-    pa_store_close(fd, st.st_dev, st.st_ino);
+    ssize_t length = pread(file.fd, out, room - 1, 0);
+    pa_held_close(&file);
     out[length > 0 ? length : 0] = '\0';
     return length > 0;
 }
@@ -172,12 +174,13 @@ static int is_dead(const struct pa_header *h, const struct witness *w, const str
     if (kill((pid_t)h->pid, 0) != 0 && errno == ESRCH)
         return 1;
     uint64_t start = start_time_of(h->pid);
-    return start != 0 && start != h->pid_start;
+    return start != 0 && h->pid_start != 0 && start != h->pid_start;
 }
 
+/* The header is NULL where the file has none. */
 static int may_go(const struct pa_header *h, const struct witness *w, const struct stat *st)
 {
-    if (memcmp(h->magic, PA_MAGIC, sizeof h->magic) != 0)
+    if (h == NULL)
         return st->st_mtim.tv_sec < time(NULL) - HEADERLESS_S;
     if (h->format_major != PA_FORMAT_MAJOR || (h->incompatible & ~PA_INCOMPAT_KNOWN) != 0)
         return 0;
@@ -186,18 +189,18 @@ static int may_go(const struct pa_header *h, const struct witness *w, const stru
 
 /* ---- what a segment holds ---- */
 
-/* A chunk's entries lie from its end downwards; the first without commit is the last. */
+/* A chunk's entries lie from its end downwards; the first that is not committed ends them. */
 static uint64_t count_chunk(int fd, uint64_t offset, const struct pa_chunk *chunk, char *window)
 {
     uint64_t events = 0, end = offset + chunk->size, floor = offset + PA_CHUNK_HEADER_SIZE;
-    while (end >= floor + sizeof(struct pa_entry)) {
+    while (end - floor >= chunk->entry_size) {
         uint64_t length = end - floor < WINDOW_BYTES ? end - floor : WINDOW_BYTES;
-        length -= length % sizeof(struct pa_entry);
+        length -= length % chunk->entry_size;
         if (pread(fd, window, length, (off_t)(end - length)) != (ssize_t)length)
             return events;
         for (uint64_t at = length; at > 0;) {
-            struct pa_count entry;  /* shares commit and kind with all entries */
-            at -= sizeof entry;
+            struct pa_count entry;  /* commit and kind lie alike in all entries */
+            at -= chunk->entry_size;
             memcpy(&entry, window + at, sizeof entry);
             if (entry.commit != chunk->generation)
                 return events;
@@ -214,18 +217,21 @@ static uint64_t count_chunk(int fd, uint64_t offset, const struct pa_chunk *chun
 static uint64_t count_segment(int fd, const struct pa_header *h, uint64_t size)
 {
     struct pa_chunk chunk;
-    uint64_t events = 0, offset = PA_HEADER_SIZE;
+    uint64_t events = 0, offset = h->header_size;
     char *window = malloc(WINDOW_BYTES);
+    if (size > PA_SEGMENT_MAX)
+        size = PA_SEGMENT_MAX;
     for (int i = 0; i < PA_LOSS_REASONS; i++)
         events = saturating_add(events, h->losses[i]);
     while (window != NULL && offset + sizeof chunk <= size &&
            pread(fd, &chunk, sizeof chunk, (off_t)offset) == (ssize_t)sizeof chunk) {
         if (chunk.magic != PA_CHUNK_MAGIC || chunk.size < PA_CHUNK_ALIGN ||
             chunk.size % PA_CHUNK_ALIGN != 0 || chunk.size > size - offset) {
-            offset += PA_CHUNK_ALIGN;   /* handed out, and never published */
+            offset += PA_CHUNK_ALIGN;   /* never published, or damaged */
             continue;
         }
-        if (chunk.kind == PA_CHUNK_EVENTS && chunk.entry_size == sizeof(struct pa_entry))
+        if (chunk.kind == PA_CHUNK_EVENTS && chunk.entry_size >= sizeof(struct pa_entry) &&
+            chunk.generation != 0)
             events = saturating_add(events, count_chunk(fd, offset, &chunk, window));
         offset += chunk.size;
     }
@@ -234,34 +240,34 @@ static uint64_t count_segment(int fd, const struct pa_header *h, uint64_t size)
 }
 
 /* 1 where this call removed it. */
-static int remove_segment(int box, const char *name, const struct witness *w, uint64_t *ret_events)
+static int remove_segment(const struct pa_held *box, const char *name, const struct witness *w,
+                          uint64_t *ret_events)
 {
     union {
         struct pa_header header;
         char bytes[HEADER_BYTES];
     } *start = calloc(1, sizeof *start);
-    struct stat st;
-    int removed = 0;
-    int fd = start != NULL ? openat(box, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1;
-    if (fd >= 0 && fstat(fd, &st) == 0) {
-        uint64_t events = 0;
-        ssize_t length = pread(fd, start->bytes, HEADER_BYTES, 0);
-        if (length != (ssize_t)HEADER_BYTES)
-            memset(start, 0, sizeof *start);
-        if (S_ISREG(st.st_mode) && may_go(&start->header, w, &st)) {
-            if (length == (ssize_t)HEADER_BYTES && memcmp(start->header.magic, PA_MAGIC, 8) == 0)
-                events = count_segment(fd, &start->header, (uint64_t)st.st_size);
-            removed = unlinkat(box, name, 0) == 0;
-        }
-        if (removed)
-            *ret_events = saturating_add(*ret_events, events);
-        pa_store_close(fd, st.st_dev, st.st_ino);
+    struct pa_held file;
+    if (start == NULL || pa_held_open(&file, box, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0) != 0) {
+        free(start);
+        return 0;
     }
+    uint64_t events = 0;
+    int removed = 0, whole = pread(file.fd, start->bytes, HEADER_BYTES, 0) == (ssize_t)HEADER_BYTES &&
+                             memcmp(start->header.magic, PA_MAGIC, sizeof start->header.magic) == 0;
+    if (S_ISREG(file.st.st_mode) && may_go(whole ? &start->header : NULL, w, &file.st)) {
+        if (whole)
+            events = count_segment(file.fd, &start->header, (uint64_t)file.st.st_size);
+        removed = pa_held_still(box) && unlinkat(box->fd, name, 0) == 0;
+    }
+    if (removed)
+        *ret_events = saturating_add(*ret_events, events);
+    pa_held_close(&file);
     free(start);
     return removed;
 }
 
-int pa_evict(int box, uint64_t target_bytes, uint64_t *ret_bytes, uint64_t *ret_events)
+int pa_evict(const struct pa_held *box, uint64_t target_bytes, uint64_t *ret_bytes, uint64_t *ret_events)
 {
     struct listing all = {0};
     int error = list_segments(&all, box);

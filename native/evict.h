@@ -14,10 +14,12 @@
 
 #include <stdint.h>
 
+struct pa_held;         /* held.h */
+
 /* Sums up the segments of the box (an open directory), and removes some until at most
  * `target_bytes` are left (UINT64_MAX: removes none). *ret_bytes: what is left. To
  * *ret_events is added, saturating, what was in the removed ones: events, counted events,
- * and losses that were noted there. 0 or -errno. */
-int pa_evict(int box, uint64_t target_bytes, uint64_t *ret_bytes, uint64_t *ret_events);
+ * and losses that were noted there (an unrecorded child as one). 0 or -errno. */
+int pa_evict(const struct pa_held *box, uint64_t target_bytes, uint64_t *ret_bytes, uint64_t *ret_events);
 
 #endif

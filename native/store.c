@@ -20,107 +20,81 @@
 #include "signals.h"
 
 #define USAGE_SIZE 16u          /* the bytes of the box, and 8 that are reserved */
+#define BOX_NAME_ROOM 48u
 #define OTHERS_WRITE (S_IWGRP | S_IWOTH)
 
 /* Errors of the file system that mean: no room. -EDQUOT is left for our own limit. */
-static int failed(int error)
+static int as_no_room(int error)
 {
-    return error == EDQUOT || error == EFBIG ? -ENOSPC : -error;
-}
-
-int pa_store_holds(int fd, uint64_t device, uint64_t inode)
-{
-    struct stat st;
-    return fstat(fd, &st) == 0 && st.st_dev == device && st.st_ino == inode;
-}
-
-void pa_store_close(int fd, uint64_t device, uint64_t inode)
-{
-    if (pa_store_holds(fd, device, inode))
-        close(fd);
-}
-
-static void close_as(int fd, const struct stat *st)
-{
-    pa_store_close(fd, st->st_dev, st->st_ino);
+    return error == -EDQUOT || error == -EFBIG ? -ENOSPC : error;
 }
 
 /* ---- directories ---- */
 
-/* Opens the entry itself, without reading rights; what it is, is in *ret. */
-static int open_entry(int parent, const char *name, int flags, struct stat *ret)
+/* mkdir with exactly this mode, whatever the umask: that is the application's, and one for
+ * the whole process. 0 also where something has that name already. */
+static int make_directory(const struct pa_held *parent, const char *name, mode_t mode)
 {
-    int fd = openat(parent, name, O_PATH | O_CLOEXEC | flags);
-    if (fd < 0)
-        return -errno;
-    if (fstat(fd, ret) != 0)
-        return -errno;
-    return fd;
-}
-
-/* mkdir with exactly this mode, whatever the umask: the process-wide umask is the
- * application's. Returns 1 where it was made, 0 where something has that name. */
-static int make_directory(int parent, const char *name, mode_t mode)
-{
-    struct stat st;
+    struct pa_held made;
     char path[40];
-    if (mkdirat(parent, name, mode) != 0)
-        return errno == EEXIST ? 0 : failed(errno);
-    int fd = open_entry(parent, name, O_NOFOLLOW, &st), error = 0;
-    if (fd < 0)
-        return fd;
-    if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+    if (!pa_held_still(parent))
+        return -EBADF;
+    if (mkdirat(parent->fd, name, mode) != 0)
+        return errno == EEXIST ? 0 : -errno;
+    int error = pa_held_open(&made, parent, name, O_PATH | O_NOFOLLOW, 0);
+    if (error != 0)
+        return error;
+    if (!S_ISDIR(made.st.st_mode) || made.st.st_uid != geteuid()) {
         error = -EPERM;         /* exchanged at once: not what we made */
-    if (error == 0 && (st.st_mode & 01777) != mode) {
-        /* an O_PATH descriptor knows no fchmod, and we may have no right to open it otherwise */
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        if (!pa_store_holds(fd, st.st_dev, st.st_ino))
+    } else if ((made.st.st_mode & 01777) != mode) {
+        /* an O_PATH descriptor knows no fchmod, and the umask may forbid to open otherwise */
+        snprintf(path, sizeof path, "/proc/self/fd/%d", made.fd);
+        if (!pa_held_still(&made))
             error = -EBADF;
         else if (chmod(path, mode) != 0)
             error = -errno;
     }
-    close_as(fd, &st);
-    return error != 0 ? error : 1;
+    pa_held_close(&made);
+    return error;
 }
 
 /* Opens the directory, making it and what is missing above it. `path` is put back. */
-static int open_path_made(char *path, mode_t mode, mode_t above, struct stat *ret)
+static int open_path_made(struct pa_held *ret, char *path, mode_t mode, mode_t above)
 {
-    int fd = open_entry(AT_FDCWD, path, O_DIRECTORY, ret);
+    struct pa_held parent;
     char *slash = strrchr(path, '/');
-    if (fd != -ENOENT || slash == NULL || slash[1] == '\0')
-        return fd;
-    struct stat parent_st;
-    int parent;
+    int error = pa_held_open(ret, NULL, path, O_PATH | O_DIRECTORY, 0);
+    if (error != -ENOENT || slash == NULL || slash[1] == '\0')
+        return error;
     if (slash == path) {
-        parent = open_entry(AT_FDCWD, "/", O_DIRECTORY, &parent_st);
+        error = pa_held_open(&parent, NULL, "/", O_PATH | O_DIRECTORY, 0);
     } else {
         *slash = '\0';
-        parent = open_path_made(path, above, above, &parent_st);
+        error = open_path_made(&parent, path, above, above);
         *slash = '/';
     }
-    if (parent < 0)
-        return parent;
-    int made = make_directory(parent, slash + 1, mode);
-    fd = made < 0 ? made : open_entry(parent, slash + 1, O_DIRECTORY, ret);
-    close_as(parent, &parent_st);
-    return fd;
+    if (error != 0)
+        return error;
+    error = make_directory(&parent, slash + 1, mode);
+    if (error == 0)
+        error = pa_held_open(ret, &parent, slash + 1, O_PATH | O_DIRECTORY, 0);
+    pa_held_close(&parent);
+    return error;
 }
 
 /* journal/ in DIR: ours or root's, and nobody else can replace what lies in it. */
-static int open_journal(int dir, mode_t mode, struct stat *ret)
+static int open_journal(struct pa_held *ret, const struct pa_held *dir, mode_t mode)
 {
-    int made = make_directory(dir, "journal", mode);
-    if (made < 0)
-        return made;
-    int fd = open_entry(dir, "journal", O_NOFOLLOW, ret);
-    if (fd < 0)
-        return fd;
-    int sticky = (ret->st_mode & S_ISVTX) != 0;
-    int trusted = ret->st_uid == geteuid() || ret->st_uid == 0;
-    if (S_ISDIR(ret->st_mode) && (sticky || (trusted && !(ret->st_mode & OTHERS_WRITE))))
-        return fd;
-    close_as(fd, ret);
+    int error = make_directory(dir, "journal", mode);
+    if (error == 0)
+        error = pa_held_open(ret, dir, "journal", O_PATH | O_NOFOLLOW, 0);
+    if (error != 0)
+        return error;
+    int trusted = ret->st.st_uid == geteuid() || ret->st.st_uid == 0;
+    if (S_ISDIR(ret->st.st_mode) &&
+        ((ret->st.st_mode & S_ISVTX) || (trusted && !(ret->st.st_mode & OTHERS_WRITE))))
+        return 0;
+    pa_held_close(ret);
     return -EPERM;
 }
 
@@ -130,32 +104,32 @@ static uint64_t random_bits(void)
     struct timespec now;
     if (getrandom(&bits, sizeof bits, GRND_NONBLOCK) == sizeof bits)
         return bits;
-    clock_gettime(CLOCK_REALTIME, &now);    /* early boot; mkdir refuses what is taken */
+    clock_gettime(CLOCK_REALTIME, &now);    /* early boot; a name that is taken is no harm */
     return ((uint64_t)now.tv_sec << 30 ^ (uint64_t)now.tv_nsec) * 0x9E3779B97F4A7C15u ^ (uint64_t)getpid();
 }
 
-/* u<euid>, or a fresh one beside it where that name is a trap. *ret_name of 48 bytes. */
-static int open_box(int journal, char *ret_name, struct stat *ret)
+/* u<euid>, or a fresh one beside it where that name is a trap. *ret_name: BOX_NAME_ROOM. */
+static int open_box(struct pa_held *ret, const struct pa_held *journal, char *ret_name)
 {
     unsigned uid = (unsigned)geteuid();
-    int length = snprintf(ret_name, 48, "u%u", uid);
+    int length = snprintf(ret_name, BOX_NAME_ROOM, "u%u", uid);
     for (int attempt = 0; attempt < 4; attempt++) {
         if (attempt > 0)
-            snprintf(ret_name + length, 48 - (size_t)length, "-%016llx", (unsigned long long)random_bits());
-        int made = make_directory(journal, ret_name, 0700);
-        if (made < 0 && made != -EPERM)
-            return made;
-        int fd = open_entry(journal, ret_name, O_NOFOLLOW, ret);
-        if (fd < 0)
-            continue;
-        if (S_ISDIR(ret->st_mode) && ret->st_uid == uid && !(ret->st_mode & OTHERS_WRITE)) {
-            if (faccessat(fd, ".", R_OK | W_OK | X_OK, AT_EACCESS) == 0)
-                return fd;
-            int error = -errno;
-            close_as(fd, ret);
+            snprintf(ret_name + length, BOX_NAME_ROOM - (size_t)length, "-%016llx",
+                     (unsigned long long)random_bits());
+        int error = make_directory(journal, ret_name, 0700);
+        if (error == 0)
+            error = pa_held_open(ret, journal, ret_name, O_PATH | O_NOFOLLOW, 0);
+        if (error != 0)
+            return error;
+        if (S_ISDIR(ret->st.st_mode) && ret->st.st_uid == uid && !(ret->st.st_mode & OTHERS_WRITE)) {
+            if (faccessat(ret->fd, ".", R_OK | W_OK | X_OK, AT_EACCESS) == 0)
+                return 0;
+            error = -errno;
+            pa_held_close(ret);
             return error;
         }
-        close_as(fd, ret);
+        pa_held_close(ret);
     }
     return -EPERM;
 }
@@ -163,7 +137,7 @@ static int open_box(int journal, char *ret_name, struct stat *ret)
 /* Finds or makes the box in `dir`. */
 static int find_box(struct pa_store *s, const char *dir)
 {
-    char name[48];
+    char name[BOX_NAME_ROOM];
     size_t length = 0;
     for (const char *at = dir; *at != '\0' && length <= PA_DIR_MAX; at++)
         if (*at != '/' || length == 0 || s->box[length - 1] != '/')
@@ -175,22 +149,22 @@ static int find_box(struct pa_store *s, const char *dir)
     s->box[length] = '\0';
 
     int shared = geteuid() == 0 && strcmp(s->box, PA_SYSTEM_DIR) == 0;
-    struct stat dir_st, journal_st, box_st;
-    int dir_fd = open_path_made(s->box, shared ? 0711 : 0700, shared ? 0755 : 0700, &dir_st);
-    if (dir_fd < 0)
-        return dir_fd;
-    int journal = open_journal(dir_fd, shared ? 01733 : 0700, &journal_st);
-    close_as(dir_fd, &dir_st);
-    if (journal < 0)
-        return journal;
-    int box = open_box(journal, name, &box_st);
-    close_as(journal, &journal_st);
-    if (box < 0)
-        return box;
-    close_as(box, &box_st);
+    struct pa_held in, journal, box;
+    int error = open_path_made(&in, s->box, shared ? 0711 : 0700, shared ? 0755 : 0700);
+    if (error != 0)
+        return error;
+    error = open_journal(&journal, &in, shared ? 01733 : 0700);
+    pa_held_close(&in);
+    if (error != 0)
+        return error;
+    error = open_box(&box, &journal, name);
+    pa_held_close(&journal);
+    if (error != 0)
+        return error;
+    pa_held_close(&box);
     snprintf(s->box + length, sizeof s->box - length, "/journal/%s", name);
-    s->device = box_st.st_dev;
-    s->inode = box_st.st_ino;
+    s->device = box.st.st_dev;
+    s->inode = box.st.st_ino;
     return 0;
 }
 
@@ -222,7 +196,7 @@ int pa_store_open(struct pa_store *ret, const char *dir, uint64_t max_bytes, int
     memset(ret, 0, sizeof *ret);
     ret->max_bytes = max_bytes;
     ret->stop_on_full = stop_on_full;
-    int error = find_box(ret, dir);
+    int error = as_no_room(find_box(ret, dir));
     if (error == 0)
         return 0;
     if (find_fallback(ret) != 0)
@@ -234,35 +208,29 @@ int pa_store_open(struct pa_store *ret, const char *dir, uint64_t max_bytes, int
 /* ---- room ---- */
 
 /* The box, to work in: still the directory that it was, and this user's. */
-static int enter_box(const struct pa_store *s, struct stat *ret)
+static int enter_box(struct pa_held *ret, const struct pa_store *s)
 {
-    int fd = open(s->box, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    if (fstat(fd, ret) != 0)
-        return -errno;
-    if (ret->st_dev == s->device && ret->st_ino == s->inode && ret->st_uid == geteuid())
-        return fd;
-    close_as(fd, ret);
+    int error = pa_held_open(ret, NULL, s->box, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (error != 0)
+        return error;
+    if (ret->st.st_dev == s->device && ret->st.st_ino == s->inode && ret->st.st_uid == geteuid())
+        return 0;
+    pa_held_close(ret);
     return -ESTALE;
 }
 
-/* A new or existing regular file of ours in the box; 0600 whatever the umask. */
-static int open_file(int box, const char *name, int flags, struct stat *ret)
+/* A regular file of ours in the box; 0600 whatever the umask, where O_CREAT is given. */
+static int open_file(struct pa_held *ret, const struct pa_held *box, const char *name, int flags)
 {
-    int fd = openat(box, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | flags, 0600);
-    if (fd < 0)
-        return failed(errno);
-    if (fstat(fd, ret) != 0)
-        return -errno;
-    int error = 0;
-    if (!S_ISREG(ret->st_mode) || ret->st_uid != geteuid())
+    int error = pa_held_open(ret, box, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | flags, 0600);
+    if (error != 0)
+        return as_no_room(error);
+    if (!S_ISREG(ret->st.st_mode) || ret->st.st_uid != geteuid())
         error = -EPERM;
-    else if ((flags & O_CREAT) && (ret->st_mode & 0777) != 0600 && fchmod(fd, 0600) != 0)
+    else if ((flags & O_CREAT) && (ret->st.st_mode & 0777) != 0600 && fchmod(ret->fd, 0600) != 0)
         error = -errno;
-    if (error == 0)
-        return fd;
-    close_as(fd, ret);
+    if (error != 0)
+        pa_held_close(ret);
     return error;
 }
 
@@ -276,60 +244,58 @@ static int write_zeros(int fd, off_t from, off_t to)
     while (from < to) {
         off_t left = to - from;
         int whole = left / (off_t)sizeof zeros < 64 ? (int)(left / (off_t)sizeof zeros) : 64;
-        int count = whole > 0 ? whole : 1;
         parts[0].iov_len = whole > 0 ? sizeof zeros : (size_t)left;
-        ssize_t written = pwritev(fd, parts, count, from);
+        ssize_t written = pwritev(fd, parts, whole > 0 ? whole : 1, from);
         if (written <= 0)
-            return written < 0 ? failed(errno) : -ENOSPC;
+            return written < 0 ? -errno : -ENOSPC;
         from += written;
     }
     return 0;
 }
 
 /* Blocks on disk, so that a write to the mapping cannot fail. */
-static int allocate(int fd, const struct stat *st, uint64_t from, uint64_t to)
+static int allocate(const struct pa_held *file, uint64_t from, uint64_t to)
 {
     struct pa_signals held;
     int error = 0;
-    if (to <= from)
-        return 0;
     pa_signals_hold(&held, SIGXFSZ);
-    if (!pa_store_holds(fd, st->st_dev, st->st_ino))
+    if (!pa_held_still(file))
         error = -EBADF;
-    else if (fallocate(fd, 0, (off_t)from, (off_t)(to - from)) != 0)
-        error = errno == EOPNOTSUPP || errno == ENOSYS ? write_zeros(fd, (off_t)from, (off_t)to)
-                                                       : failed(errno);
+    else if (fallocate(file->fd, 0, (off_t)from, (off_t)(to - from)) != 0)
+        error = errno == EOPNOTSUPP || errno == ENOSYS ? write_zeros(file->fd, (off_t)from, (off_t)to)
+                                                       : -errno;
     pa_signals_release(&held, SIGXFSZ);
-    return error;
+    return as_no_room(error);
 }
 
-/* The shared counter of the box, mapped, or NULL: *ret_error. A new one starts with what
- * is there. */
-static uint64_t *open_usage(int box, int *ret_error)
+/* The shared counter of the box, mapped. A new one starts with what is there. */
+static int open_usage(uint64_t **ret, const struct pa_held *box)
 {
-    struct stat st;
+    struct pa_held file;
     uint64_t standing = 0, none = 0, ignored = 0;
-    int fd = open_file(box, "usage", O_CREAT, &st);
-    if (fd < 0) {
-        *ret_error = fd;
-        return NULL;
-    }
-    int fresh = st.st_size < (off_t)USAGE_SIZE;
+    int error = open_file(&file, box, "usage", O_CREAT);
+    if (error != 0)
+        return error;
+    int fresh = file.st.st_size < (off_t)USAGE_SIZE;
     void *map = MAP_FAILED;
-    *ret_error = fresh ? allocate(fd, &st, 0, USAGE_SIZE) : 0;
-    if (*ret_error == 0 && !pa_store_holds(fd, st.st_dev, st.st_ino))
-        *ret_error = -EBADF;
-    if (*ret_error == 0) {
-        map = mmap(NULL, USAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-        if (map == MAP_FAILED)
-            *ret_error = -errno;
+    if (fresh)
+        error = allocate(&file, 0, USAGE_SIZE);
+    if (error == 0) {
+        map = mmap(NULL, USAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd, 0);
+        if (map == MAP_FAILED) {
+            error = -errno;
+        } else if (!pa_held_still(&file)) {
+            munmap(map, USAGE_SIZE);
+            error = -EBADF;
+        }
     }
-    close_as(fd, &st);
-    if (*ret_error != 0)
-        return NULL;
+    pa_held_close(&file);
+    if (error != 0)
+        return error;
+    *ret = map;
     if (fresh && pa_evict(box, UINT64_MAX, &standing, &ignored) == 0)
-        __atomic_compare_exchange_n((uint64_t *)map, &none, standing, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-    return map;
+        __atomic_compare_exchange_n(*ret, &none, standing, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    return 0;
 }
 
 static void close_usage(uint64_t *usage)
@@ -346,24 +312,23 @@ static void give_back(uint64_t *usage, uint64_t bytes)
         ;
 }
 
-static uint64_t limit_of(const struct pa_store *s, int box)
+static uint64_t limit_of(const struct pa_store *s, const struct pa_held *box)
 {
     struct statvfs fs;
-    if (!s->fallback || fstatvfs(box, &fs) != 0)
+    if (!s->fallback || fstatvfs(box->fd, &fs) != 0)
         return s->max_bytes;
     uint64_t quarter = (uint64_t)fs.f_blocks * fs.f_frsize / 4;
     return quarter != 0 && quarter < s->max_bytes ? quarter : s->max_bytes;
 }
 
 /* Reserves room, and makes some where the limit is reached. */
-static int charge(struct pa_store *s, int box, uint64_t bytes)
+static int charge(struct pa_store *s, const struct pa_held *box, uint64_t bytes)
 {
-    uint64_t limit = limit_of(s, box), standing;
-    int error;
+    uint64_t limit = limit_of(s, box), standing, *usage;
     if (bytes > limit)
         return -EDQUOT;
-    uint64_t *usage = open_usage(box, &error);
-    if (usage == NULL)
+    int error = open_usage(&usage, box);
+    if (error != 0)
         return error;
     uint64_t seen = __atomic_add_fetch(usage, bytes, __ATOMIC_RELAXED);
     if (seen > limit || seen < bytes) {
@@ -371,10 +336,10 @@ static int charge(struct pa_store *s, int box, uint64_t bytes)
         target = s->stop_on_full ? UINT64_MAX : target > bytes ? target - bytes : 0;
         error = pa_evict(box, target, &standing, &s->evicted);
         if (error == 0) {
-            uint64_t mended = standing + bytes;
             /* where others charged meanwhile, theirs stays and the next count mends */
-            __atomic_compare_exchange_n(usage, &seen, mended, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-            if (mended > limit)
+            __atomic_compare_exchange_n(usage, &seen, standing + bytes, 0, __ATOMIC_RELAXED,
+                                        __ATOMIC_RELAXED);
+            if (standing > limit - bytes)
                 error = -EDQUOT;
         }
         if (error != 0)
@@ -384,11 +349,10 @@ static int charge(struct pa_store *s, int box, uint64_t bytes)
     return error;
 }
 
-static void uncharge(int box, uint64_t bytes)
+static void uncharge(const struct pa_held *box, uint64_t bytes)
 {
-    int error;
-    uint64_t *usage = open_usage(box, &error);
-    if (usage == NULL)
+    uint64_t *usage;
+    if (open_usage(&usage, box) != 0)
         return;                 /* the next count mends it */
     give_back(usage, bytes);
     close_usage(usage);
@@ -398,77 +362,84 @@ static void uncharge(int box, uint64_t bytes)
 
 int pa_store_create(struct pa_store *s, const char *name, uint64_t bytes)
 {
-    struct stat box_st, st;
-    int box = enter_box(s, &box_st);
-    if (box < 0)
-        return box;
-    int error = charge(s, box, bytes), fd = -1;
+    struct pa_held box, file;
+    int error = enter_box(&box, s);
+    if (error != 0)
+        return error;
+    error = charge(s, &box, bytes);
     if (error == 0) {
-        fd = open_file(box, name, O_CREAT | O_EXCL, &st);
-        error = fd < 0 ? fd : allocate(fd, &st, 0, bytes);
+        error = open_file(&file, &box, name, O_CREAT | O_EXCL);
+        if (error == 0) {
+            error = allocate(&file, 0, bytes);
+            if (error != 0)
+                pa_held_close(&file);
+        }
         if (error != 0) {
-            if (error != -EEXIST)
-                unlinkat(box, name, 0);
-            if (fd >= 0)
-                close_as(fd, &st);
-            uncharge(box, bytes);
+            if (error != -EEXIST && pa_held_still(&box))
+                unlinkat(box.fd, name, 0);
+            uncharge(&box, bytes);
         }
     }
-    close_as(box, &box_st);
-    return error != 0 ? error : fd;
+    pa_held_close(&box);
+    if (error != 0)
+        return error;
+    s->file_device = file.st.st_dev;
+    s->file_inode = file.st.st_ino;
+    return file.fd;
 }
 
-/* The file of that name, if it still is that file. */
-static int open_known(int box, const char *name, uint64_t device, uint64_t inode, struct stat *ret)
+/* The box, and in it the file of that name if it still is that file. */
+static int open_known(struct pa_held *ret_box, struct pa_held *ret, const struct pa_store *s,
+                      const char *name, uint64_t device, uint64_t inode)
 {
-    int fd = open_file(box, name, 0, ret);
-    if (fd < 0 || (ret->st_dev == device && ret->st_ino == inode))
-        return fd;
-    close_as(fd, ret);
-    return -ESTALE;
+    int error = enter_box(ret_box, s);
+    if (error != 0)
+        return error;
+    error = open_file(ret, ret_box, name, 0);
+    if (error == 0 && (ret->st.st_dev != device || ret->st.st_ino != inode)) {
+        pa_held_close(ret);
+        error = -ESTALE;
+    }
+    if (error != 0)
+        pa_held_close(ret_box);
+    return error;
 }
 
 int pa_store_grow(struct pa_store *s, const char *name, uint64_t device, uint64_t inode,
                   uint64_t from, uint64_t to)
 {
-    struct stat box_st, st;
-    int box = enter_box(s, &box_st);
-    if (box < 0)
-        return box;
-    int fd = open_known(box, name, device, inode, &st), error = fd < 0 ? fd : 0;
-    if (fd >= 0) {
-        error = charge(s, box, to - from);
-        if (error == 0) {
-            error = allocate(fd, &st, from, to);
-            if (error != 0) {
-                if (pa_store_holds(fd, device, inode) && ftruncate(fd, (off_t)from) != 0)
-                    error = -errno;
-                uncharge(box, to - from);
-            }
+    struct pa_held box, file;
+    int error = open_known(&box, &file, s, name, device, inode);
+    if (error != 0)
+        return error;
+    error = charge(s, &box, to - from);
+    if (error == 0) {
+        error = allocate(&file, from, to);
+        if (error != 0) {
+            if (pa_held_still(&file) && ftruncate(file.fd, (off_t)from) != 0)
+                error = -errno;
+            uncharge(&box, to - from);
         }
-        close_as(fd, &st);
     }
-    close_as(box, &box_st);
+    pa_held_close(&file);
+    pa_held_close(&box);
     return error;
 }
 
 int pa_store_trim(struct pa_store *s, const char *name, uint64_t device, uint64_t inode,
                   uint64_t from, uint64_t to)
 {
-    struct stat box_st, st;
-    int box = enter_box(s, &box_st);
-    if (box < 0)
-        return box;
-    int fd = open_known(box, name, device, inode, &st), error = fd < 0 ? fd : 0;
-    if (fd >= 0) {
-        if (!pa_store_holds(fd, device, inode))
-            error = -EBADF;
-        else if (ftruncate(fd, (off_t)to) != 0)
-            error = -errno;
-        else
-            uncharge(box, from - to);
-        close_as(fd, &st);
-    }
-    close_as(box, &box_st);
+    struct pa_held box, file;
+    int error = open_known(&box, &file, s, name, device, inode);
+    if (error != 0)
+        return error;
+    if (!pa_held_still(&file))
+        error = -EBADF;
+    else if (ftruncate(file.fd, (off_t)to) != 0)
+        error = -errno;
+    else
+        uncharge(&box, from - to);
+    pa_held_close(&file);
+    pa_held_close(&box);
     return error;
 }

@@ -16,9 +16,7 @@
  * max_bytes is reached. Then the box is counted anew, which also mends what a crash or
  * somebody else's rm left wrong, and closed segments go (evict.h), or -EDQUOT is returned.
  *
- * Descriptors live within one call. Another thread may meanwhile close or reuse their
- * numbers (os.closerange): each is compared with the file that it should be before it is
- * written to or closed, and the call fails with -EBADF.
+ * Descriptors live within one call (held.h says what if another thread takes one: -EBADF).
  * Callers hold one lock of their own a process; across processes nothing is locked.
  * No Python.h. errno is not preserved. */
 #ifndef PA_STORE_H
@@ -26,9 +24,12 @@
 
 #include <stdint.h>
 
+#include "held.h"   /* pa_store_holds, pa_store_close: for the descriptor of a new file */
+
 struct pa_store {
     char box[4096];             /* its path */
     uint64_t device, inode;     /* and identity */
+    uint64_t file_device, file_inode;   /* of the file that was created last */
     uint64_t max_bytes;
     int stop_on_full;
     int fallback;               /* the box is in the runtime directory */
@@ -38,8 +39,8 @@ struct pa_store {
 /* Makes and checks the directories. 0, or the -errno of DIR where the fallback failed too. */
 int pa_store_open(struct pa_store *ret, const char *dir, uint64_t max_bytes, int stop_on_full);
 
-/* A new file of `bytes` zero bytes, allocated and charged: its descriptor (close it by
- * pa_store_close). Errors of this call and the next: -ENOSPC the disk, a quota or
+/* A new file of `bytes` zero bytes, allocated and charged: its descriptor (which is to be
+ * closed by pa_store_close). Errors of this call and the next: -ENOSPC the disk, a quota or
  * RLIMIT_FSIZE is full; -EDQUOT max_bytes is reached, with stop_on_full or nothing left
  * that may go; -ESTALE the box (or the file) is no longer the one that it was; -ENOENT it
  * is gone; others as the kernel gives them. Nothing is left behind then. After an error
@@ -53,11 +54,5 @@ int pa_store_grow(struct pa_store *s, const char *name, uint64_t device, uint64_
 /* Cuts the file to `to` bytes and gives back the room. */
 int pa_store_trim(struct pa_store *s, const char *name, uint64_t device, uint64_t inode,
                   uint64_t from, uint64_t to);
-
-/* Is the descriptor still that file? */
-int pa_store_holds(int fd, uint64_t device, uint64_t inode);
-
-/* Closes the descriptor if it still is that file. */
-void pa_store_close(int fd, uint64_t device, uint64_t inode);
 
 #endif
