@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 from collections import Counter
@@ -224,6 +225,11 @@ def test_only_what_says_nothing_is_counted() -> None:
         "sys.set_asyncgen_hook_finalizer", "sys.set_asyncgen_hook_firstiter", "time.sleep",
     }  # fmt: skip
     assert not any("off" in (info.mode, info.mode_stdlib) for info in EVENTS.values())
+
+
+def test_examples_of_the_manual() -> None:
+    result = doctest.testmod(catalog)
+    assert (result.failed, result.attempted) == (0, 5)
 
 
 def test_lookup_knows_events_of_cpython_only() -> None:
