@@ -217,6 +217,8 @@ static int open_segment(void)
         r->store_open = 1;
     }
     struct pa_segment *old = r->segment;
+    r->who.uid = (uint32_t)geteuid();
+    r->who.gid = (uint32_t)getegid();
     struct pa_segment *s = pa_segment_open(&r->store, &r->who, r->sequence, r->start, &error);
     if (!s) {
         r->store_open = 0; /* look for another place next time */
@@ -377,11 +379,15 @@ int pa_resting(void)
     return r->retry_ns && pa_clock_ns(CLOCK_MONOTONIC_COARSE) < r->retry_ns;
 }
 
-/* No space in the segment: the next one if it is full, else a loss and a rest. */
+/* No space in the segment. The next one if it is full, or if its place is no longer
+ * ours to write to (setuid, a directory removed); else a loss and a rest. */
 static int no_space(int error)
 {
-    if (error == -EFBIG)
+    if (error != -ENOSPC && error != -EDQUOT && error != -ENOMEM) {
+        if (error != -EFBIG)
+            pa_recorder.store_open = 0;
         return open_or_lose() ? -1 : 1;
+    }
     pa_fail(strerror(-error));
     pa_lose(pa_loss_of(error));
     pa_recorder.retry_ns = pa_clock_ns(CLOCK_MONOTONIC_COARSE) + RETRY_NS;
