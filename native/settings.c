@@ -47,7 +47,7 @@ static void complain(struct loader *l, const char *name, const char *value,
     size_t n = 0;
     for (; value[n] != '\0' && n < SHOWN_MAX; n++)
         shown[n] = value[n] >= ' ' && value[n] <= '~' ? value[n] : '?';
-    strcpy(shown + n, value[n] != '\0' ? "..." : "");
+    snprintf(shown + n, sizeof shown - n, "%s", value[n] != '\0' ? "..." : "");
     int length = snprintf(line, sizeof line, "pythonaudit: %s='%s' %s; using %s\n",
                           name, shown, problem, *used != '\0' ? used : "none");
     write_line(line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1);
@@ -167,12 +167,13 @@ static void load_run(struct loader *l, char *ret, size_t room)
     for (const char *at = value; *at != '\0'; at++)
         if ((unsigned char)*at < ' ' || *at == 0x7F)
             problem = "has control characters";
-    if (strlen(value) >= room)
+    size_t length = strlen(value);
+    if (length >= room)
         problem = "is longer than 127 bytes";
     if (problem != NULL)
         complain(l, "PYTHONAUDIT_RUN", value, "", problem);
     else
-        strcpy(ret, value);
+        memcpy(ret, value, length + 1);
 }
 
 static struct pa_policy *load_policy(struct loader *l)
@@ -201,7 +202,7 @@ static void default_dir(const struct loader *l, char *ret)
     unsigned uid = (unsigned)geteuid();
     const char *state = value_of(l, "XDG_STATE_HOME"), *home = value_of(l, "HOME");
     if (uid == 0) {
-        strcpy(ret, PA_SYSTEM_DIR);
+        snprintf(ret, PA_DIR_MAX, "%s", PA_SYSTEM_DIR);
     } else if (state != NULL && *state == '/' && strlen(state) < PA_DIR_MAX - 32) {
         snprintf(ret, PA_DIR_MAX, "%s/pythonaudit", state);
     } else if (home != NULL && *home == '/' && strlen(home) < PA_DIR_MAX - 32) {
@@ -210,10 +211,8 @@ static void default_dir(const struct loader *l, char *ret)
         char runtime[40], temporary[40];
         snprintf(runtime, sizeof runtime, "/run/user/%u", uid);
         snprintf(temporary, sizeof temporary, "/tmp/pythonaudit-%u", uid);
-        if (!is_ours(runtime, 0) && is_ours(temporary, 1))
-            strcpy(ret, temporary);
-        else
-            snprintf(ret, PA_DIR_MAX, "%s/pythonaudit", runtime);
+        int there = !is_ours(runtime, 0) && is_ours(temporary, 1);
+        snprintf(ret, PA_DIR_MAX, "%s%s", there ? temporary : runtime, there ? "" : "/pythonaudit");
     }
 }
 

@@ -168,27 +168,25 @@ static int find_box(struct pa_store *s, const char *dir)
     return 0;
 }
 
-/* The same in the user's runtime directory, if that is really his. */
-static int find_fallback(struct pa_store *s)
+/* The same below the user's runtime directory, if that is really his. */
+static int find_box_below(struct pa_store *s, const char *runtime)
 {
     char path[PA_DIR_MAX + 1];
     struct stat st;
+    int length = snprintf(path, sizeof path, "%s/pythonaudit", runtime);
+    if (*runtime != '/' || (size_t)length >= sizeof path || stat(runtime, &st) != 0 ||
+        !S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & OTHERS_WRITE))
+        return -EPERM;
+    return find_box(s, path);
+}
+
+static int find_fallback(struct pa_store *s)
+{
+    char usual[40];
     const char *runtime = getenv("XDG_RUNTIME_DIR");
-    for (int attempt = 0; attempt < 2; attempt++) {
-        if (attempt == 1)
-            snprintf(path, sizeof path, "/run/user/%u", (unsigned)geteuid());
-        else if (runtime != NULL && *runtime == '/' && strlen(runtime) < sizeof path - 16)
-            strcpy(path, runtime);
-        else
-            continue;
-        if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
-            (st.st_mode & OTHERS_WRITE))
-            continue;
-        strcat(path, "/pythonaudit");
-        if (find_box(s, path) == 0)
-            return 0;
-    }
-    return -ENOENT;
+    snprintf(usual, sizeof usual, "/run/user/%u", (unsigned)geteuid());
+    int error = runtime != NULL ? find_box_below(s, runtime) : -ENOENT;
+    return error != 0 ? find_box_below(s, usual) : 0;
 }
 
 int pa_store_open(struct pa_store *ret, const char *dir, uint64_t max_bytes, int stop_on_full)
