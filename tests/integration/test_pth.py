@@ -1,0 +1,143 @@
+"""The line that every start of Python runs: it does nothing when off, and no harm when broken."""
+
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.conftest import Installed
+
+from pythonaudit.cli.interpreters import Interpreter
+
+RECORDER = "_recorder.abi3.so"
+PROGRAM = ["-c", "import sys; print('ran'); sys.exit(7)"]
+OFF = [{}, {"PYTHONAUDIT": ""}, {"PYTHONAUDIT": "0"}]
+
+
+@pytest.mark.parametrize("variables", OFF, ids=["unset", "empty", "zero"])
+def test_off_imports_nothing_of_ours(installed: Installed, variables: dict[str, str]) -> None:
+    code = (
+        "import sys\n"
+        "print(*(name for name in sys.modules if 'pythonaudit' in name))\n"
+        "print('pythonaudit' in open('/proc/self/maps').read())\n"
+    )
+    done = installed.run("-X", "importtime", "-c", code, env=installed.environment(**variables))
+    assert done.stdout == "\nFalse\n"
+    assert "import time:" in done.stderr
+    assert "pythonaudit" not in done.stderr
+
+
+def test_on_says_nothing_either(installed: Installed) -> None:
+    done = installed.record(PROGRAM, status=7).completed
+    assert (done.stdout, done.stderr) == ("ran\n", "")
+
+
+def remove_package(package: Path) -> None:
+    shutil.rmtree(package)
+
+
+def remove_startup(package: Path) -> None:
+    (package / "recorder" / "startup.py").unlink()
+
+
+def remove_recorder(package: Path) -> None:
+    (package / RECORDER).unlink()
+
+
+def cut_source(package: Path) -> None:
+    (package / "recorder" / "startup.py").write_text("def start(:\n")
+
+
+def empty_recorder(package: Path) -> None:
+    (package / RECORDER).write_bytes(b"")
+
+
+def garbage_for_recorder(package: Path) -> None:
+    (package / RECORDER).write_bytes(bytes(range(256)) * 64)
+
+
+def recorder_of_another_machine(package: Path) -> None:
+    content = bytearray((package / RECORDER).read_bytes())
+    content[18:20] = (0xF3).to_bytes(2, "little")  # e_machine: RISC-V
+    (package / RECORDER).write_bytes(content)
+
+
+def recorder_of_another_word_size(package: Path) -> None:
+    content = bytearray((package / RECORDER).read_bytes())
+    content[4] = 1  # EI_CLASS: 32 bit
+    (package / RECORDER).write_bytes(content)
+
+
+def directory_for_recorder(package: Path) -> None:
+    (package / RECORDER).unlink()
+    (package / RECORDER).mkdir()
+
+
+def dangling_link_for_recorder(package: Path) -> None:
+    (package / RECORDER).unlink()
+    (package / RECORDER).symlink_to("nowhere")
+
+
+def foreign_library_for_recorder(package: Path) -> None:
+    shutil.copy(package / "_preload.abi3.so", package / RECORDER)
+
+
+BREAKERS = [
+    remove_package,
+    remove_startup,
+    remove_recorder,
+    cut_source,
+    empty_recorder,
+    garbage_for_recorder,
+    recorder_of_another_machine,
+    recorder_of_another_word_size,
+    directory_for_recorder,
+    dangling_link_for_recorder,
+    foreign_library_for_recorder,
+]
+
+
+@pytest.fixture
+def broken(installed: Installed, tmp_path: Path, request: pytest.FixtureRequest) -> Installed:
+    """A copy of the environment in which one thing is broken."""
+    copy = Installed(installed.interpreter, tmp_path / "copy", installed.new_directory)
+    shutil.copytree(installed.prefix, copy.prefix, symlinks=True)
+    request.param(copy.purelib / "pythonaudit")
+    return copy
+
+
+@pytest.mark.parametrize("broken", BREAKERS, indirect=True, ids=lambda f: f.__name__)
+def test_a_broken_installation_does_not_break_python(broken: Installed) -> None:
+    done = broken.record(PROGRAM, status=7).completed
+    assert (done.stdout, done.stderr) == ("ran\n", "")
+
+
+@pytest.mark.parametrize("broken", [remove_package, garbage_for_recorder], indirect=True)
+def test_a_broken_installation_stops_those_who_ask_for_it(broken: Installed) -> None:
+    done = broken.record(PROGRAM, settings={"PYTHONAUDIT_ON_FAILURE": "stop"}, status=78).completed
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("pythonaudit: this process cannot be recorded (")
+    assert line.endswith("run: pythonaudit doctor")
+
+
+def test_an_interrupted_installation_does_not_break_python(
+    install: Callable[[Interpreter], Installed], installed_here: Installed, wheel: Path
+) -> None:
+    """After each file of the wheel that an installer writes, and in the middle of each."""
+    environment = install(installed_here.interpreter)
+    shutil.rmtree(environment.purelib)
+    with zipfile.ZipFile(wheel) as archive:
+        # As pip goes: in the order of the archive, what is under .data afterwards.
+        members = sorted(archive.namelist(), key=lambda name: ".data/" in name)
+        assert members[-1].endswith(".data/purelib/pythonaudit.pth")
+        for member in members:
+            content = archive.read(member)
+            place = environment.purelib / member.partition(".data/purelib/")[2] if ".data/" in member else None
+            target = place or environment.purelib / member
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for written in (content[: len(content) // 2], content):
+                target.write_bytes(written)
+                done = environment.record(PROGRAM, status=7).completed
+                assert (done.stdout, done.stderr) == ("ran\n", ""), f"{member}: {len(written)} bytes"
