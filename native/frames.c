@@ -15,7 +15,9 @@ extern PyFrameObject *PyFrame_GetBack(PyFrameObject *frame);
 
 struct raw_frame { PyObject *code; uintptr_t instruction; int line; };
 
-static enum { UNTESTED, BY_OFFSETS, BY_API } walk_mode;
+/* how frames are read: BY_TABLE + row of pa_offsets_table, where all its offsets hold */
+enum { BY_OFFSETS, BY_API, BY_TABLE };
+static unsigned walk_mode = BY_OFFSETS;
 static char stdlib_dir[4096];
 static size_t stdlib_length;
 
@@ -28,67 +30,92 @@ static inline void *pointer_at(const void *base, unsigned offset)
     return *(void *const *)((const char *)base + offset);
 }
 
-static inline void *first_frame(PyThreadState *thread)
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void *first_frame(const struct pa_offsets *o, PyThreadState *thread)
 {
-    void *f = pointer_at(thread, pa_offsets.thread_frame);
-    if (pa_offsets.cframe_frame != PA_ABSENT && f)
-        f = pointer_at(f, pa_offsets.cframe_frame);
+    void *f = pointer_at(thread, o->thread_frame);
+    if (o->cframe_frame != PA_ABSENT && f)
+        f = pointer_at(f, o->cframe_frame);
     return f;
 }
 
-static inline int entered_from_c(const char *frame)
+INLINE int entered_from_c(const struct pa_offsets *o, const char *frame)
 {
-    return pa_offsets.owner_cstack != PA_ABSENT &&
-           (uint8_t)frame[pa_offsets.frame_owner] == pa_offsets.owner_cstack;
+    return o->owner_cstack != PA_ABSENT && (uint8_t)frame[o->frame_owner] == o->owner_cstack;
 }
 
-static inline uint64_t identity_of(const void *code)
+INLINE uint64_t identity_of(const struct pa_offsets *o, const void *code)
 {
-    if (pa_offsets.code_version != PA_ABSENT)
-        return *(const uint32_t *)((const char *)code + pa_offsets.code_version) * P2;
-    return (uintptr_t)pointer_at(code, pa_offsets.code_linetable) * P2 +
-           (uintptr_t)pointer_at(code, pa_offsets.code_qualname) * P3 +
-           (uintptr_t)pointer_at(code, pa_offsets.code_filename) * P1;
+    if (o->code_version != PA_ABSENT)
+        return *(const uint32_t *)((const char *)code + o->code_version) * P2;
+    return (uintptr_t)pointer_at(code, o->code_linetable) * P2 +
+           (uintptr_t)pointer_at(code, o->code_qualname) * P3 +
+           (uintptr_t)pointer_at(code, o->code_filename) * P1;
 }
 
-static inline uint64_t frame_value(const char *frame, const void *code)
+INLINE uint64_t frame_value(const struct pa_offsets *o, const char *frame, const void *code)
 {
     /* From 3.11 on an instruction's address lies in its code and names it too. */
-    uint64_t at = pa_offsets.code_bytes == PA_ABSENT
-                      ? (uintptr_t)pointer_at(frame, pa_offsets.frame_instruction)
-                      : (uintptr_t)code + ((uint64_t)*(const uint32_t *)(frame + pa_offsets.frame_instruction) << 48);
-    uint64_t v = (at ^ identity_of(code)) * P1;
+    uint64_t at = o->code_bytes == PA_ABSENT
+                      ? (uintptr_t)pointer_at(frame, o->frame_instruction)
+                      : (uintptr_t)code + ((uint64_t)*(const uint32_t *)(frame + o->frame_instruction) << 48);
+    uint64_t v = (at ^ identity_of(o, code)) * P1;
     return v ^ v >> 32;
+}
+
+INLINE uint64_t key_by_offsets(const struct pa_offsets *o, PyThreadState *thread, unsigned max,
+                               uint64_t key, struct pa_stack *ret)
+{
+    unsigned depth = 0;
+    const char *f = first_frame(o, thread);
+    while (f && depth < max) {
+        if (!entered_from_c(o, f)) {
+            key = (key << 9 | key >> 55) + frame_value(o, f, pointer_at(f, o->frame_code));
+            depth++;
+        }
+        f = pointer_at(f, o->frame_previous);
+    }
+    while (f && entered_from_c(o, f))
+        f = pointer_at(f, o->frame_previous);
+    ret->depth = depth;
+    ret->deeper = f != NULL;
+    return key;
 }
 
 static int walk_api(PyThreadState *thread, struct raw_frame *out, unsigned max, int *ret_deeper);
 
+static uint64_t key_by_api(PyThreadState *thread, unsigned max, uint64_t key, struct pa_stack *ret)
+{
+    struct raw_frame frames[FRAMES_MAX];
+    ret->depth = (unsigned)walk_api(thread, frames, max, &ret->deeper);
+    for (unsigned i = 0; i < ret->depth; i++)
+        key = (key << 9 | key >> 55) +
+              ((uintptr_t)frames[i].code ^ identity_of(&pa_offsets, frames[i].code) ^
+               (uint64_t)frames[i].line << 48) * P1;
+    return key;
+}
+
+void pa_frames_init(void)
+{
+    for (unsigned i = 0; i < sizeof pa_offsets_table / sizeof *pa_offsets_table; i++)
+        if (!memcmp(&pa_offsets, &pa_offsets_table[i], sizeof pa_offsets))
+            walk_mode = BY_TABLE + i;
+}
+
 void pa_stack_key(PyThreadState *thread, unsigned max, uint64_t interpreter, struct pa_stack *ret)
 {
-    uint64_t key = interpreter;
-    unsigned depth = 0;
-    if (__builtin_expect(walk_mode == BY_API, 0)) {
-        struct raw_frame frames[FRAMES_MAX];
-        depth = (unsigned)walk_api(thread, frames, max, &ret->deeper);
-        for (unsigned i = 0; i < depth; i++)
-            key = (key << 9 | key >> 55) + ((uintptr_t)frames[i].code ^ identity_of(frames[i].code) ^
-                                            (uint64_t)frames[i].line << 48) * P1;
-    } else {
-        const char *f = first_frame(thread);
-        while (f && depth < max) {
-            if (!entered_from_c(f)) {
-                key = (key << 9 | key >> 55) + frame_value(f, pointer_at(f, pa_offsets.frame_code));
-                depth++;
-            }
-            f = pointer_at(f, pa_offsets.frame_previous);
-        }
-        while (f && entered_from_c(f))
-            f = pointer_at(f, pa_offsets.frame_previous);
-        ret->deeper = f != NULL;
+    uint64_t key;
+    switch (walk_mode) { /* with offsets that are constants, half the instructions */
+    case BY_TABLE + 0: key = key_by_offsets(&pa_offsets_table[0], thread, max, interpreter, ret); break;
+    case BY_TABLE + 1: key = key_by_offsets(&pa_offsets_table[1], thread, max, interpreter, ret); break;
+    case BY_TABLE + 2: key = key_by_offsets(&pa_offsets_table[2], thread, max, interpreter, ret); break;
+    case BY_TABLE + 3: key = key_by_offsets(&pa_offsets_table[3], thread, max, interpreter, ret); break;
+    case BY_API: key = key_by_api(thread, max, interpreter, ret); break;
+    default: key = key_by_offsets(&pa_offsets, thread, max, interpreter, ret);
     }
-    ret->depth = depth;
-    key = (key + depth * 2 + (unsigned)ret->deeper) * P1;
-    ret->key = depth ? (key ^ key >> 29) | 1 : 0;
+    key = (key + ret->depth * 2 + (unsigned)ret->deeper) * P1;
+    ret->key = ret->depth ? (key ^ key >> 29) | 1 : 0;
 }
 
 static int incomplete(const char *frame, PyObject *code)
@@ -230,7 +257,7 @@ static int resolve(struct pa_intern *in, PyObject *code, const char *frame, int 
     uint64_t key = 0;
     struct pa_site *site = NULL;
     if (frame) {
-        key = frame_value(frame, code) + interpreter * P3;
+        key = frame_value(&pa_offsets, frame, code) + interpreter * P3;
         site = &in->sites[key & (PA_SITES - 1)];
         if (site->code && site->key == key) {
             *ret_code = site->code;
@@ -275,15 +302,15 @@ int pa_stack_intern(struct pa_intern *in, PyThreadState *thread, unsigned max,
         n = (unsigned)walk_api(thread, raw, max, &deeper);
         memset(frames, 0, sizeof frames);
     } else {
-        const char *f = first_frame(thread);
+        const char *f = first_frame(&pa_offsets, thread);
         for (; f && n < max; f = pointer_at(f, pa_offsets.frame_previous)) {
             PyObject *code = pointer_at(f, pa_offsets.frame_code);
-            if (entered_from_c(f) || Py_TYPE(code) != &PyCode_Type || incomplete(f, code))
+            if (entered_from_c(&pa_offsets, f) || Py_TYPE(code) != &PyCode_Type || incomplete(f, code))
                 continue;
             frames[n] = f;
             raw[n++].code = code;
         }
-        while (f && entered_from_c(f))
+        while (f && entered_from_c(&pa_offsets, f))
             f = pointer_at(f, pa_offsets.frame_previous);
         deeper = f != NULL;
     }
@@ -309,11 +336,10 @@ int pa_frames_self_test(PyThreadState *thread)
     int n = walk_api(thread, api, FRAMES_MAX, &deeper), i = 0;
     if (n == 0)
         return 0; /* nothing to compare yet */
-    walk_mode = BY_OFFSETS;
-    const char *f = first_frame(thread);
+    const char *f = first_frame(&pa_offsets, thread);
     for (; f && i < n; f = pointer_at(f, pa_offsets.frame_previous)) {
         PyObject *code = pointer_at(f, pa_offsets.frame_code);
-        if (entered_from_c(f) || Py_TYPE(code) != &PyCode_Type || incomplete(f, code))
+        if (entered_from_c(&pa_offsets, f) || Py_TYPE(code) != &PyCode_Type || incomplete(f, code))
             continue;
         if (code != api[i].code || line_of(f, code) != api[i].line)
             break;

@@ -26,6 +26,9 @@ enum { PA_STACK_STDLIB = 1, PA_STACK_DEEPER = 2, PA_STACK_NONE = 4 };
 /* What a stack came to. */
 struct pa_stack_ids { uint32_t node, flags; };
 
+/* After pa_abi_init. */
+void pa_frames_init(void);
+
 /* The key of the current stack, at most `max` frames (>= 1). */
 void pa_stack_key(PyThreadState *thread, unsigned max, uint64_t interpreter, struct pa_stack *ret);
 

@@ -35,6 +35,7 @@ static int prepare(pa_getenv_fn get, pa_repair_fn repair, uint32_t way)
     else if (pa_recorder_init(settings, way) != 0)
         result = FAILED;
     free(settings);
+    pa_frames_init();
     return result;
 }
 

@@ -1,0 +1,63 @@
+"""What an event costs: beside no hook, a C hook that does nothing, and what a user would write.
+
+usage: python bench/cost.py [ROUNDS]
+
+`sys.audit("app.event", 1, "x")` with 16 Python frames on the stack, in nanoseconds of CPU time,
+loop included. Every round runs each kind of hook once in a process of its own, one kind after the
+other; of a process the fastest of five loops counts (its pages are warm), of the rounds the
+median and the minimum are shown. The machine's noise is in the difference of the two.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import environment
+
+MODES = ("bare", "noop", "pythonaudit", "python", "json", "json-stack")
+DEPTH = 16
+EVENTS = {"json": 3000, "json-stack": 1500}
+
+
+def run_once(python: Path, mode: str, noop: Path) -> float:
+    """Nanoseconds an event of one process."""
+    with tempfile.TemporaryDirectory() as directory:
+        events = EVENTS.get(mode, 20000)
+        arguments = [mode, str(DEPTH), str(events), "5", str(noop)]
+        done = subprocess.run(
+            [python, environment.ROOT / "bench/worker.py", *arguments],
+            env=environment.clean_environment(PYTHONAUDIT_DIR=directory)
+            | ({"PYTHONAUDIT": "1"} if mode == "pythonaudit" else {}),
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    return min(map(float, done.stdout.split()))
+
+
+def main() -> None:
+    """Prints the table, in Markdown."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    print("ns an event: median (min) of", rounds, "rounds;", DEPTH, "frames\n")
+    print("| | " + " | ".join(MODES) + " | ours over no-op | json-stack over bare / ours over bare |")
+    print("| --- " * (len(MODES) + 3) + "|")
+    with tempfile.TemporaryDirectory() as scratch:
+        wheel = environment.build_wheel(Path(scratch))
+        noop = environment.build_noop(Path(scratch))
+        for number, interpreter in enumerate(environment.interpreters()):
+            python = environment.make_environment(interpreter, Path(scratch) / str(number), wheel)
+            ns: dict[str, list[float]] = {mode: [] for mode in MODES}
+            for _ in range(rounds):
+                for mode in MODES:
+                    ns[mode].append(run_once(python, mode, noop))
+            middle = {mode: median(values) for mode, values in ns.items()}
+            cells = [f"{middle[mode]:.0f} ({min(ns[mode]):.0f})" for mode in MODES]
+            over = f"{middle['pythonaudit'] - middle['noop']:.0f} ({min(ns['pythonaudit']) - min(ns['noop']):.0f})"
+            ratio = (middle["json-stack"] - middle["bare"]) / (middle["pythonaudit"] - middle["bare"])
+            print(f"| {environment.name_of(interpreter)} | {' | '.join(cells)} | {over} | {ratio:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
