@@ -13,7 +13,7 @@
  *   starts after-popen         prints the environment after a popen()
  *   starts cancel              a thread is cancelled inside system()
  *   starts limit               how many bytes of environment an exec of /bin/true takes
- *   starts leak N              vfork and exec with N variables, again and again: mappings left behind
+ *   starts leak N              vfork and exec with N variables, again and again: pages left mapped
  *   starts threads N           threads that all start `starts expect N TAG` at once
  *   starts expect N TAG        ends with 0 when the environment is exactly TAG_0=0 ... TAG_N-1=N-1
  */
@@ -290,20 +290,20 @@ static int limit(void)
     return 0;
 }
 
-static int mappings(void)
+static long mapped_pages(void)
 {
-    int count = 0;
-    FILE *maps = fopen("/proc/self/maps", "r");
-    for (int byte; (byte = getc(maps)) != EOF;)
-        count += byte == '\n';
-    fclose(maps);
-    return count;
+    long pages;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    if (fscanf(statm, "%ld", &pages) != 1)
+        die("statm");
+    fclose(statm);
+    return pages;
 }
 
 static int leak(int count)
 {
     char **envp = variables("TAG", count), *argv[] = {"/bin/true", NULL};
-    int before = 0;
+    long before = 0;
     for (int i = 0; i < 50; i++) {
         pid_t pid = vfork();
         if (pid == 0) {
@@ -314,9 +314,9 @@ static int leak(int count)
         if (wait_for(pid) != 0)
             return 1;
         if (i == 0)
-            before = mappings();
+            before = mapped_pages();
     }
-    printf("%d\n", mappings() - before);
+    printf("%ld\n", mapped_pages() - before);
     return 0;
 }
 
