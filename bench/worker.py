@@ -27,14 +27,16 @@ def install(mode: str, library: str) -> None:
     elif mode == "python":
         sys.addaudithook(lambda event, args: None)
     elif mode in ("json", "json-stack"):
-        import traceback
-
         out = open(os.path.join(os.environ["PYTHONAUDIT_DIR"], f"{os.getpid()}.jsonl"), "w")
         clock, dumps, busy = time.time, json.dumps, False
 
         def frames() -> list[tuple[str, int, str]]:
-            return [(s.filename, s.lineno, s.name) for s in traceback.StackSummary.extract(
-                traceback.walk_stack(None), lookup_lines=False)]
+            found, frame = [], sys._getframe(2)
+            while frame:
+                code = frame.f_code
+                found.append((code.co_filename, frame.f_lineno, code.co_name))
+                frame = frame.f_back
+            return found
 
         def hook(event: str, args: tuple[object, ...]) -> None:
             nonlocal busy

@@ -220,9 +220,12 @@ static int count(struct pa_thread *t, const struct called *c, uint8_t source)
     return 0;
 }
 
+struct text_context { struct pa_thread *thread; int failed; };
+
 static uint32_t intern_text(void *context, const uint8_t *text, uint32_t length)
 {
-    struct pa_thread *t = context;
+    struct text_context *c = context;
+    struct pa_thread *t = c->thread;
     uint32_t id = 0;
     int saved = errno;
     pthread_mutex_lock(&pa_recorder.lock);
@@ -230,6 +233,7 @@ static uint32_t intern_text(void *context, const uint8_t *text, uint32_t length)
         id = pa_intern_string(&pa_recorder.intern, text, length);
     pthread_mutex_unlock(&pa_recorder.lock);
     errno = saved;
+    c->failed |= !id;
     return id;
 }
 
@@ -246,15 +250,19 @@ static inline void anchor(struct pa_thread *t, uint64_t ticks)
     pa_commit(&a->commit, t->generation);
 }
 
-/* Arguments and, for a message, the name into the heap. Their length, or -1: no room. */
+/* Arguments and, for a message, the name into the heap. Their length; -1: no room;
+ * -2: a definition could not be written. */
 static inline int write_heap(struct pa_thread *t, PyObject *args, const struct called *c,
                              uint16_t *ret_notes, uint32_t *ret_name)
 {
-    struct pa_text_sink sink = {intern_text, t};
+    struct text_context context = {t, 0};
+    struct pa_text_sink sink = {intern_text, &context};
     uint8_t *heap = t->chunk + t->heap;
     uint32_t room = t->entries - t->heap - 64;
     int length = pa_encode_args(heap, room, args, c->rule, pa_recorder.settings.reveal, &sink, ret_notes);
     *ret_name = c->id;
+    if (__builtin_expect(context.failed, 0))
+        return -2;
     if (length < 0 || c->name)
         return length;
     int name = pa_encode_name(heap + length, room - (uint32_t)length, c->text, c->length, ret_notes);
@@ -287,6 +295,8 @@ static int record(struct pa_thread *t, const char *event, PyObject *args, uint64
     if (t->chunk && t->entries - t->heap >= 96)
         length = write_heap(t, args, &c, &notes, &name);
     if (__builtin_expect(length < 0, 0)) {
+        if (length == -2)
+            return pa_definition_failed(t);
         int r = pa_thread_chunk(t, t->chunk && t->heap == PA_CHUNK_HEADER_SIZE ? EVENT_MAX : EVENT_USUAL);
         return r ? r : 1;
     }
