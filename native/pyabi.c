@@ -56,6 +56,12 @@ size_t pa_text_utf8(const struct pa_text *text, Py_ssize_t *index, uint8_t *out,
 {
     size_t used = 0;
     Py_ssize_t i = *index;
+    if (text->ascii) {
+        used = (size_t)(text->length - i) < room ? (size_t)(text->length - i) : room;
+        memcpy(out, (const uint8_t *)text->data + i, used);
+        *index = i + (Py_ssize_t)used;
+        return used;
+    }
     for (; i < text->length; i++) {
         uint32_t c = pa_text_character(text, i);
         if (c < 0x80) {

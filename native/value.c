@@ -1,0 +1,463 @@
+#include "value.h"
+
+#include <stdlib.h>
+
+#include "format.h"
+
+#define TYPE_NAME_MAX 256
+#define NOINLINE __attribute__((noinline))
+
+void pa_view_bytes(const uint8_t *bytes, size_t total, struct pa_view *ret)
+{
+    size_t length = total < PA_TEXT_MAX ? total : PA_TEXT_MAX;
+    size_t valid = pa_utf8_valid(bytes, length);
+    *ret = (struct pa_view){bytes, length, total > length, PA_FORM_BASE64};
+    if (valid == length || (ret->cut && pa_utf8_unfinished(bytes + valid, length - valid))) {
+        ret->length = valid;
+        ret->form = PA_FORM_BYTES;
+    }
+}
+
+int pa_view_text(PyObject *object, uint8_t scratch[PA_TEXT_MAX], struct pa_view *ret)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    if (type == &PyBytes_Type) {
+        pa_view_bytes((const uint8_t *)pa_bytes_data(object), (size_t)Py_SIZE(object), ret);
+        return 0;
+    }
+    if (type == &PyByteArray_Type) {
+        pa_view_bytes((const uint8_t *)PyByteArray_AsString(object), (size_t)PyByteArray_Size(object), ret);
+        return 0;
+    }
+    struct pa_text text;
+    if (type != &PyUnicode_Type || pa_str_read(object, &text) < 0)
+        return -1;
+    *ret = (struct pa_view){text.data, (size_t)text.length, 0, PA_FORM_STRING};
+    if (!text.ascii) {
+        Py_ssize_t taken = 0;
+        int surrogates = 0;
+        ret->bytes = scratch;
+        ret->length = pa_text_utf8(&text, &taken, scratch, PA_TEXT_MAX, &surrogates);
+        ret->cut = taken < text.length;
+        ret->form = surrogates ? PA_FORM_WTF8 : PA_FORM_STRING;
+    } else if (ret->length > PA_TEXT_MAX) {
+        ret->length = PA_TEXT_MAX;
+        ret->cut = 1;
+    }
+    return 0;
+}
+
+size_t pa_find_secrets(struct pa_encoder *e, const struct pa_view *view, enum pa_treatment treatment,
+                       struct pa_span *ret_spans)
+{
+    switch (treatment) {
+    case PA_AS_PLAIN:
+        return 0;
+    case PA_AS_USERINFO:
+        return pa_mask_userinfo(view->bytes, view->length, view->cut, ret_spans);
+    case PA_AS_TEXT:
+        return pa_mask_text(view->bytes, view->length, view->cut, ret_spans);
+    case PA_AS_COMMAND:
+        return pa_mask_command(view->bytes, view->length, view->cut, ret_spans);
+    case PA_AS_ARGUMENT:
+        return pa_mask_argument(&e->argv, view->bytes, view->length, view->cut, ret_spans);
+    }
+    return 0;
+}
+
+/* Returns whether it fitted. */
+static int put_piece(struct pa_json *json, enum pa_form form, struct pa_base64 *base64, const uint8_t *bytes, size_t length)
+{
+    if (form == PA_FORM_REPAIRED)
+        return pa_json_repaired(json, bytes, length) == length;
+    if (form == PA_FORM_STRING || form == PA_FORM_BYTES)
+        return pa_json_characters(json, bytes, length) == length;
+    pa_base64_add(json, base64, bytes, length);
+    return !base64->cut;
+}
+
+void pa_put_view(struct pa_encoder *e, const struct pa_view *view, const struct pa_span *spans, size_t count)
+{
+    static const char *const before[] = {"\"", "\"", "{\"$bytes\":\"", "{\"$base64\":\"", "{\"$wtf8\":\""};
+    const char *after = view->form <= PA_FORM_REPAIRED ? "\"" : "\"}";
+    struct pa_json *json = &e->json;
+    if ((size_t)(json->limit - json->at) < strlen(before[view->form]) + strlen(after)) {
+        json->full = 1;
+        return;
+    }
+    pa_json_put(json, before[view->form], strlen(before[view->form]));
+    json->limit -= strlen(after);
+    struct pa_base64 base64 = {0};
+    size_t at = 0;
+    int fits = 1;
+    for (size_t i = 0; i < count && fits; i++) {
+        fits = put_piece(json, view->form, &base64, view->bytes + at, spans[i].start - at) &&
+               put_piece(json, view->form, &base64, (const uint8_t *)"***", 3);
+        at = spans[i].end;
+    }
+    fits = fits && put_piece(json, view->form, &base64, view->bytes + at, view->length - at);
+    pa_base64_end(json, &base64);
+    json->limit += strlen(after);
+    pa_json_put(json, after, strlen(after));
+    e->notes |= (count ? PA_NOTE_MASKED : 0) | (view->cut || !fits || base64.cut ? PA_NOTE_TRUNCATED : 0);
+}
+
+void pa_put_text(struct pa_encoder *e, PyObject *object, enum pa_treatment treatment)
+{
+    uint8_t scratch[PA_TEXT_MAX];
+    struct pa_span spans[PA_SPANS_MAX];
+    struct pa_view view;
+    if (pa_view_text(object, scratch, &view) < 0)
+        pa_put_type(e, object);
+    else
+        pa_put_view(e, &view, spans, pa_find_secrets(e, &view, treatment, spans));
+}
+
+static NOINLINE int has_secret(const struct pa_text *text, enum pa_treatment treatment)
+{
+    struct pa_span spans[PA_SPANS_MAX];
+    if (treatment == PA_AS_TEXT)
+        return pa_mask_text(text->data, (size_t)text->length, 0, spans) > 0;
+    return pa_mask_userinfo(text->data, (size_t)text->length, 0, spans) > 0;
+}
+
+/* Most texts are short ASCII with nothing to escape or mask: they are copied, and looked at meanwhile. */
+static inline void put_str(struct pa_encoder *e, PyObject *str, enum pa_treatment treatment)
+{
+    struct pa_text text;
+    struct pa_json *json = &e->json;
+    if (treatment <= PA_AS_TEXT && pa_str_read(str, &text) == 0 && text.ascii && text.length <= PA_TEXT_MAX &&
+        json->limit - json->at >= text.length + 2) {
+        size_t length = (size_t)text.length;
+        unsigned found = pa_copy_classified(json->at + 1, text.data, length);
+        if (!(found & PA_BYTES_ESCAPED) &&
+            (!(found & PA_BYTES_SUSPECT) || treatment == PA_AS_PLAIN || !has_secret(&text, treatment))) {
+            json->at[0] = '"';
+            json->at[length + 1] = '"';
+            json->at += length + 2;
+            return;
+        }
+    }
+    pa_put_text(e, str, treatment);
+}
+
+void pa_put_secret(struct pa_encoder *e)
+{
+    PA_JSON_LITERAL(&e->json, "\"***\"");
+    e->notes |= PA_NOTE_MASKED;
+}
+
+/* A str as valid UTF-8, surrogates escaped: file and function names. */
+static NOINLINE void put_name(struct pa_encoder *e, PyObject *str)
+{
+    uint8_t utf8[PA_TEXT_MAX];
+    int flags = 0;
+    size_t length = str && PyUnicode_Check(str) ? pa_str_utf8(str, utf8, sizeof utf8, &flags) : 0;
+    struct pa_view view = {utf8, length, (flags & PA_UTF8_CUT) != 0, PA_FORM_STRING};
+    pa_put_view(e, &view, NULL, 0);
+}
+
+/* The name of an object's type, as much as TYPE_NAME_MAX bytes of it. */
+static NOINLINE void put_type_name(struct pa_encoder *e, PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    const char *name = pa_type_name(type);
+    size_t length = strnlen(name, TYPE_NAME_MAX + 1);
+    PyObject *module = memchr(name, '.', length) ? NULL : pa_type_module(type);
+    if (module) {
+        uint8_t utf8[TYPE_NAME_MAX];
+        int flags;
+        pa_json_characters(&e->json, utf8, pa_str_utf8(module, utf8, sizeof utf8, &flags));
+        PA_JSON_LITERAL(&e->json, ".");
+    }
+    if (length > TYPE_NAME_MAX) {
+        length = pa_utf8_valid((const uint8_t *)name, TYPE_NAME_MAX);
+        e->notes |= PA_NOTE_TRUNCATED;
+    }
+    pa_json_repaired(&e->json, (const uint8_t *)name, length);
+}
+
+void pa_put_type(struct pa_encoder *e, PyObject *object)
+{
+    PA_JSON_LITERAL(&e->json, "{\"$type\":\"");
+    put_type_name(e, object);
+    PA_JSON_LITERAL(&e->json, "\"}");
+}
+
+static void put_code(struct pa_encoder *e, PyObject *code)
+{
+    struct pa_code_view view;
+    if (pa_code_read(code, &view) < 0) {
+        pa_put_type(e, code);
+        return;
+    }
+    PA_JSON_LITERAL(&e->json, "{\"$code\":{\"file\":");
+    put_name(e, view.filename);
+    PA_JSON_LITERAL(&e->json, ",\"name\":");
+    put_name(e, view.qualname);
+    PA_JSON_LITERAL(&e->json, ",\"line\":");
+    pa_json_integer(&e->json, view.firstline < 0, (uint64_t)llabs(view.firstline));
+    PA_JSON_LITERAL(&e->json, "}}");
+}
+
+/* Numbers */
+
+static NOINLINE void put_big_int(struct pa_encoder *e, const struct pa_int *view)
+{
+    size_t bits = 30 * (size_t)(view->count - 1) + (32 - (size_t)__builtin_clz(view->digits[view->count - 1]));
+    struct pa_json *json = &e->json;
+    PA_JSON_LITERAL(json, "{\"$int\":\"");
+    if (view->negative)
+        PA_JSON_LITERAL(json, "-");
+    if (bits > 1024) {
+        PA_JSON_LITERAL(json, "~2^");
+        pa_json_unsigned(json, bits - 1);
+        e->notes |= PA_NOTE_TRUNCATED;
+    } else {
+        PA_JSON_LITERAL(json, "0x");
+        for (size_t nibble = (bits + 3) / 4; nibble-- > 0;) {
+            size_t digit = 4 * nibble / 30, shift = 4 * nibble % 30;
+            uint64_t window = view->digits[digit];
+            if (digit + 1 < (size_t)view->count)
+                window |= (uint64_t)view->digits[digit + 1] << 30;
+            pa_json_hex(json, window >> shift & 15, 1);
+        }
+    }
+    PA_JSON_LITERAL(json, "\"}");
+}
+
+static inline void put_int(struct pa_encoder *e, PyObject *integer)
+{
+    struct pa_int view;
+    if (__builtin_expect(pa_int_read(integer, &view) < 0, 0)) {
+        int overflow;
+        long long value = PyLong_AsLongLongAndOverflow(integer, &overflow);
+        if (overflow)
+            pa_put_type(e, integer);
+        else
+            pa_json_integer(&e->json, value < 0, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+        return;
+    }
+    uint64_t magnitude = view.count > 0 ? view.digits[0] : 0;
+    if (view.count > 1)
+        magnitude |= (uint64_t)view.digits[1] << 30;
+    if (view.count > 2) {
+        magnitude |= (uint64_t)view.digits[2] << 60;
+        if (view.count > 3 || view.digits[2] >= 16 || magnitude > (uint64_t)INT64_MAX + (uint64_t)view.negative) {
+            put_big_int(e, &view);
+            return;
+        }
+    }
+    pa_json_integer(&e->json, view.negative, magnitude);
+}
+
+static void put_float(struct pa_encoder *e, double value)
+{
+    if (value != value)
+        PA_JSON_LITERAL(&e->json, "{\"$float\":\"nan\"}");
+    else if (value - value != 0)
+        pa_json_put(&e->json, value < 0 ? "{\"$float\":\"-inf\"}" : "{\"$float\":\"inf\"}", value < 0 ? 17 : 16);
+    else
+        pa_json_double(&e->json, value);
+}
+
+/* Containers. An item that does not fit is taken back, and with those after it told by $more. */
+
+int pa_open(struct pa_encoder *e, char bracket)
+{
+    struct pa_json *json = &e->json;
+    if (json->limit - json->at < PA_RESERVE + 1) {
+        json->full = 1;
+        return -1;
+    }
+    *json->at++ = (uint8_t)bracket;
+    json->limit -= PA_RESERVE;
+    return 0;
+}
+
+struct pa_mark pa_mark_item(struct pa_encoder *e, Py_ssize_t index)
+{
+    struct pa_mark mark = {e->json.at, e->notes};
+    if (index)
+        PA_JSON_LITERAL(&e->json, ",");
+    return mark;
+}
+
+int pa_settle_item(struct pa_encoder *e, struct pa_mark mark)
+{
+    if (__builtin_expect(!e->json.full, 1))
+        return 0;
+    e->json.at = mark.at;
+    e->json.full = 0;
+    e->json.lacked = 1;
+    e->notes = mark.notes;
+    return -1;
+}
+
+void pa_close(struct pa_encoder *e, char bracket, Py_ssize_t written, Py_ssize_t size)
+{
+    struct pa_json *json = &e->json;
+    json->limit += PA_RESERVE;
+    if (written < size) {
+        if (written)
+            PA_JSON_LITERAL(json, ",");
+        if (bracket == ']')
+            PA_JSON_LITERAL(json, "{");
+        PA_JSON_LITERAL(json, "\"$more\":");
+        pa_json_unsigned(json, (uint64_t)(size - written));
+        if (bracket == ']')
+            PA_JSON_LITERAL(json, "}");
+        e->notes |= PA_NOTE_ITEMS;
+    }
+    *json->at++ = (uint8_t)bracket;
+}
+
+void pa_put_items(struct pa_encoder *e, PyObject *sequence, enum pa_treatment treatment, int depth,
+                  pa_item_function *put)
+{
+    int is_list = Py_TYPE(sequence) == &PyList_Type;
+    Py_ssize_t i = 0, size = Py_SIZE(sequence);
+    if (pa_open(e, '[') < 0)
+        return;
+    for (; i < size && i < PA_ITEMS_MAX; i++) {
+        struct pa_mark mark = pa_mark_item(e, i);
+        put(e, is_list ? pa_list_item(sequence, i) : pa_tuple_item(sequence, i), treatment, depth);
+        if (pa_settle_item(e, mark) < 0)
+            break;
+    }
+    pa_close(e, ']', i, size);
+}
+
+/* A text as a key; returns whether it is a secret name. */
+static NOINLINE int put_key_text(struct pa_encoder *e, PyObject *key)
+{
+    static const char hex[] = "0123456789abcdef";
+    uint8_t utf8[PA_TEXT_MAX];
+    int flags = 0;
+    struct pa_view view;
+    struct pa_json *json = &e->json;
+    if (Py_TYPE(key) == &PyUnicode_Type) {
+        view = (struct pa_view){utf8, pa_str_utf8(key, utf8, sizeof utf8, &flags), (flags & PA_UTF8_CUT) != 0, PA_FORM_STRING};
+    } else {
+        pa_view_text(key, utf8, &view);
+    }
+    int secret = pa_mask_is_secret(view.bytes, view.length);
+    if (view.length && view.bytes[0] == '$')
+        PA_JSON_LITERAL(json, "$");
+    size_t at = 0;
+    while (at < view.length) {
+        size_t valid = pa_utf8_valid(view.bytes + at, view.length - at);
+        if (pa_json_characters(json, view.bytes + at, valid) < valid)
+            json->full = 1;
+        at += valid;
+        if (at < view.length) {
+            char escaped[5] = {'\\', '\\', 'x', hex[view.bytes[at] >> 4], hex[view.bytes[at] & 15]};
+            pa_json_put(json, escaped, sizeof escaped);
+            at++;
+        }
+    }
+    if (view.cut)
+        e->notes |= PA_NOTE_TRUNCATED;
+    return secret;
+}
+
+/* "key": ; returns whether it is a secret name. */
+static int put_key(struct pa_encoder *e, PyObject *key)
+{
+    PyTypeObject *type = Py_TYPE(key);
+    struct pa_json *json = &e->json;
+    struct pa_text text;
+    int secret = 0;
+    PA_JSON_LITERAL(json, "\"");
+    if (type == &PyUnicode_Type && pa_str_read(key, &text) == 0 && text.ascii && text.length &&
+        text.length <= 64 && json->limit - json->at >= text.length && *(const uint8_t *)text.data != '$' &&
+        !(pa_copy_classified(json->at, text.data, (size_t)text.length) & PA_BYTES_ESCAPED)) {
+        json->at += text.length;
+        secret = pa_mask_is_secret(text.data, (size_t)text.length);
+    } else if (pa_is_text(type)) {
+        secret = put_key_text(e, key);
+    } else if (key == Py_None) {
+        PA_JSON_LITERAL(json, "null");
+    } else if (type == &PyBool_Type) {
+        pa_json_put(json, key == Py_True ? "true" : "false", key == Py_True ? 4 : 5);
+    } else if (type == &PyLong_Type || type == &PyFloat_Type) {
+        /* as the value would be, but without the form around it */
+        uint8_t text_of_number[400];
+        struct pa_encoder number = {.json = {text_of_number, text_of_number + sizeof text_of_number, 0, 0}};
+        pa_put_value(&number, key, PA_AS_PLAIN, 0);
+        const uint8_t *begin = text_of_number, *end = number.json.at;
+        if (*begin == '{') {
+            begin = (const uint8_t *)memchr(begin, ':', (size_t)(end - begin)) + 2;
+            end -= 2;
+        }
+        pa_json_put(json, begin, (size_t)(end - begin));
+        e->notes |= number.notes;
+    } else {
+        PA_JSON_LITERAL(json, "<");
+        put_type_name(e, key);
+        PA_JSON_LITERAL(json, ">");
+    }
+    PA_JSON_LITERAL(json, "\":");
+    return secret;
+}
+
+void pa_put_dict(struct pa_encoder *e, PyObject *dict, enum pa_treatment treatment, int depth, int names_only)
+{
+    Py_ssize_t i = 0, position = 0, size = PyDict_Size(dict);
+    PyObject *key, *value;
+    if (pa_open(e, '{') < 0)
+        return;
+    for (; i < PA_ITEMS_MAX && PyDict_Next(dict, &position, &key, &value); i++) {
+        struct pa_mark mark = pa_mark_item(e, i);
+        int secret = put_key(e, key) && treatment != PA_AS_PLAIN && value != Py_None && Py_TYPE(value) != &PyBool_Type;
+        if (secret || names_only)
+            pa_put_secret(e);
+        else
+            pa_put_value(e, value, treatment, depth);
+        if (pa_settle_item(e, mark) < 0)
+            break;
+    }
+    pa_close(e, '}', i, size);
+}
+
+Py_ssize_t pa_container_size(PyObject *container)
+{
+    return Py_TYPE(container) == &PyDict_Type ? PyDict_Size(container) : Py_SIZE(container);
+}
+
+static void encode_container(struct pa_encoder *e, PyObject *container, enum pa_treatment treatment, int depth)
+{
+    if (depth == PA_DEPTH_MAX) {
+        PA_JSON_LITERAL(&e->json, "{\"$depth\":");
+        pa_json_unsigned(&e->json, (uint64_t)pa_container_size(container));
+        PA_JSON_LITERAL(&e->json, "}");
+        e->notes |= PA_NOTE_DEPTH;
+    } else if (Py_TYPE(container) == &PyDict_Type) {
+        pa_put_dict(e, container, treatment, depth + 1, 0);
+    } else {
+        pa_put_items(e, container, treatment, depth + 1, pa_put_value);
+    }
+}
+
+void pa_put_value(struct pa_encoder *e, PyObject *object, enum pa_treatment treatment, int depth)
+{
+    PyTypeObject *type = object ? Py_TYPE(object) : NULL;
+    if (type == &PyUnicode_Type)
+        put_str(e, object, treatment);
+    else if (type == &PyLong_Type)
+        put_int(e, object);
+    else if (!object || object == Py_None)      /* NULL: a tuple that is still being filled */
+        PA_JSON_LITERAL(&e->json, "null");
+    else if (pa_is_text(type))
+        pa_put_text(e, object, treatment);
+    else if (type == &PyBool_Type)
+        pa_json_put(&e->json, object == Py_True ? "true" : "false", object == Py_True ? 4 : 5);
+    else if (pa_is_container(type))
+        encode_container(e, object, treatment, depth);
+    else if (type == &PyFloat_Type)
+        put_float(e, PyFloat_AsDouble(object));
+    else if (type == &PyCode_Type)
+        put_code(e, object);
+    else
+        pa_put_type(e, object);
+}
