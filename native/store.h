@@ -15,6 +15,7 @@
  * Room is reserved in `usage` before it is allocated, so that no scan is needed until
  * max_bytes is reached. Then the box is counted anew, which also mends what a crash or
  * somebody else's rm left wrong, and closed segments go (evict.h), or -EDQUOT is returned.
+ * What other processes are making at that very moment may come on top of the limit.
  *
  * Descriptors live within one call (held.h says what if another thread takes one: -EBADF).
  * Callers hold one lock of their own a process; across processes nothing is locked.
