@@ -67,6 +67,8 @@ def test_install_and_uninstall(python: Path, wheel: Path, tmp_path: Path) -> Non
 def test_an_editable_installation_records_too(tmp_path: Path) -> None:
     run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv")
     python = tmp_path / "venv" / "bin" / "python"
+    (site_packages,) = tmp_path.glob("venv/lib/python*/site-packages")
+    (site_packages / "neighbour.py").touch()  # pip removes a directory that it has emptied
     before = content(tmp_path / "venv")
     tree = tmp_path / "tree"
     tree.mkdir()

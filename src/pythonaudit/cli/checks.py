@@ -189,10 +189,14 @@ def check_directory(directory: Path, uid: int) -> Iterator[Finding]:
         yield Finding(subject, BROKEN, f"{journal} belongs to user {state.st_uid}", "set PYTHONAUDIT_DIR")
     else:
         yield Finding(subject, OK, f"{journal}: private (mode {mode:04o})")
+
+
+def check_fallback(directory: Path, uid: int) -> Iterator[Finding]:
+    """Whether processes that could not write to the directory have left journals elsewhere."""
     for place in runtime_directories(os.environ.get("XDG_RUNTIME_DIR"), uid):
         if place != directory and (place / "journal").is_dir():
             yield Finding(
-                subject,
+                "directory",
                 WARNING,
                 f"{place} has journals too, of processes that could not write to {directory}",
                 "they are gone at the next logout or start of the machine; ingest or copy them before",

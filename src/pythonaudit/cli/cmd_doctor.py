@@ -56,6 +56,7 @@ def examine(args: argparse.Namespace) -> Iterator[Finding]:
         yield from checks.check_trial("pythonaudit run", preload, args.dir)
     yield from checks.check_others(sorted(others, key=lambda one: (not one.supported, one.version)))
     yield from checks.check_directory(args.dir, uid)
+    yield from checks.check_fallback(args.dir, uid)
     yield from checks.check_room(args.dir, os.environ)
     yield from checks.check_journal(args.dir)
 
