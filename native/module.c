@@ -141,7 +141,14 @@ static struct PyModuleDef definition = {
     .m_methods = methods,
 };
 
+/* From 3.12 on, an interpreter with a GIL of its own loads only modules that say they are made
+ * for it, and older versions refuse a slot that they do not know. Number and value are those of
+ * Py_mod_multiple_interpreters and Py_MOD_PER_INTERPRETER_GIL_SUPPORTED. */
+static PyModuleDef_Slot slots_from_3_12[] = {{3, (void *)2}, {0, NULL}};
+
 PyMODINIT_FUNC PyInit__recorder(void)
 {
+    if (atoi(Py_GetVersion() + strlen("3.")) >= 12)
+        definition.m_slots = slots_from_3_12;
     return PyModuleDef_Init(&definition);
 }
