@@ -1,0 +1,26 @@
+"""The journal: bytes on disk to events.
+
+    >>> from pythonaudit.journal.reader import Journal
+    >>> for event in Journal("/var/log/pythonaudit").events():  # doctest: +SKIP
+    ...     print(event.to_json())
+
+The format is docs/format/journal.md. The modules, in the order in which data moves (each may import
+those above it):
+
+    layout    the format in numbers: shapes of the structures, constants
+    files     which files are journals, and private copies of them
+    chunks    header and chain of chunks of one segment, with what is damaged
+    summary   how much is in a segment, without decoding it
+    segment   entries and definitions of one segment, as numpy columns
+    fields    arguments and free-form names to named fields
+    process   who recorded: attributes of a process, and what it lost
+    decode    columns to events, and events to JSON
+    merge     events of many segments in one order
+    filters   which events are wanted
+    follow    new events of running processes
+    reader    all that for one directory
+    arrow     segments to an Arrow table
+
+`layout`, `files`, `chunks` and `summary` need the standard library only; the rest numpy and orjson
+(`arrow` also pyarrow): `pip install 'pythonaudit[tools]'`.
+"""

@@ -1,0 +1,381 @@
+"""Columns to events, and events to JSON (one object a line, the contract of the README).
+
+Nearly everything about an event repeats: its name, its thread and process, its stack, often its
+arguments. Each of these is turned into JSON text once and kept; an event's line is then a few pieces
+of text put together. All caches are bounded: names and arguments come from whoever wrote the journal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from pythonaudit import catalog
+from pythonaudit.journal import fields, layout
+from pythonaudit.journal.chunks import Damage
+from pythonaudit.journal.process import Process, build_process
+from pythonaudit.journal.segment import Column, Segment
+
+Frame = tuple[str, int, str]
+
+APPLICATION = "application"
+
+_ROWS = 4096  # events made at a time
+_CACHE_ENTRIES = 16384
+_CACHE_BYTES = 32 << 20
+
+_SOURCES = {number: f',"source":"{name}"'.encode() for number, name in layout.SOURCES.items()}
+
+
+class Name:
+    """The name of events, and what is known of it.
+
+    Attributes:
+        text: the name as it was raised.
+        info: the catalog's entry, or None: it is an application's.
+        category: of the catalog, or "application".
+        pairs: `key=value` pairs of a free-form name.
+        template: the free-form name with `*` for the values; None if there are no pairs.
+    """
+
+    __slots__ = ("_heads", "category", "info", "pairs", "template", "template_json", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.info = catalog.lookup(text)
+        self.category = self.info.category if self.info else APPLICATION
+        self.pairs = {} if self.info else fields.parse_pairs(text)
+        self.template = fields.build_template(text) if self.pairs else None
+        head = b'","event":' + orjson.dumps(text) + b',"category":"%s"' % self.category.encode()
+        self._heads = {number: head + source for number, source in _SOURCES.items()}
+        self._heads[0] = head
+        self.template_json = b',"template":' + orjson.dumps(self.template) if self.pairs else b""
+
+    def head(self, source: int) -> bytes:
+        """Name, category and source as JSON."""
+        return self._heads.get(source) or self._heads[0]
+
+
+class Thread:
+    """A thread (slot) of a process in an interpreter, with the JSON of both around an event's number."""
+
+    __slots__ = ("after", "before", "interpreter", "process", "slot", "tid")
+
+    def __init__(self, process: Process, slot: int, tid: int, interpreter: int) -> None:
+        self.process, self.slot, self.tid, self.interpreter = process, slot, tid, interpreter
+        self.before = b',"id":"%s/%d/' % (process.id.encode(), slot)
+        attributes = {
+            "host": process.host,
+            "boot": process.boot or None,
+            "process": process.id,
+            "pid": process.pid,
+            "ppid": process.ppid,
+            "tid": tid,
+            "interpreter": interpreter,
+            "run": process.run,
+            "python": process.python,
+            "exe": process.exe,
+            "argv": process.argv or None,
+            "cwd": process.cwd,
+            "uid": process.uid,
+            "user": process.user,
+        }
+        said = {name: value for name, value in attributes.items() if value is not None}
+        self.after = b'",' + orjson.dumps(said)[1:-1]
+
+
+class Event:
+    """One event.
+
+    Attributes:
+        time_ns: when, nanoseconds since 1970.
+        args: its arguments, a JSON array (docs/format/journal.md section 8).
+        number: of the event in its thread.
+        thread: which thread raised it.
+        stack_id: of its stack in the segment; 0: none.
+        note_bits: as in the segment.
+    """
+
+    __slots__ = ("_name", "_segment", "_source", "args", "note_bits", "number", "stack_id", "thread", "time_ns")
+
+    def __init__(
+        self,
+        time_ns: int,
+        name: Name,
+        source: int,
+        args: bytes,
+        number: int,
+        thread: Thread,
+        stack_id: int,
+        note_bits: int,
+        segment: SegmentDecoder,
+    ) -> None:
+        self.time_ns = time_ns
+        self._name = name
+        self._source = source
+        self.args = args
+        self.number = number
+        self.thread = thread
+        self.stack_id = stack_id
+        self.note_bits = note_bits
+        self._segment = segment
+
+    @property
+    def event(self) -> str:
+        """Its name, exactly as it was raised."""
+        return self._name.text
+
+    @property
+    def info(self) -> catalog.EventInfo | None:
+        """What the catalog knows of its name."""
+        return self._name.info
+
+    @property
+    def category(self) -> str:
+        """The catalog's category, or "application"."""
+        return self._name.category
+
+    @property
+    def source(self) -> str:
+        """Who raised it: interpreter, stdlib or application."""
+        return layout.SOURCES.get(self._source, "unknown")
+
+    @property
+    def template(self) -> str | None:
+        """A free-form name with `*` for its values; None if it has none."""
+        return self._name.template
+
+    @property
+    def values(self) -> list[Any]:
+        """Its arguments, decoded."""
+        return _load_array(self._segment.arguments(self._name, self.args)[0]) or []
+
+    @property
+    def arg_names(self) -> tuple[str, ...]:
+        """The names of its arguments; those without one are arg0, arg1, …."""
+        return catalog.argument_names(self.event, len(self.values), self.process.python_version)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Its arguments by name, for people: tagged forms flattened, None left out."""
+        text = self._segment.arguments(self._name, self.args)[1]
+        found: dict[str, Any] = orjson.loads(text) if text else {}
+        return found
+
+    @property
+    def id(self) -> str:
+        """Identifies the event on all hosts and for all time."""
+        return f"{self.process.id}/{self.thread.slot}/{self.number}"
+
+    @property
+    def process(self) -> Process:
+        """Who recorded it."""
+        return self.thread.process
+
+    @property
+    def tid(self) -> int:
+        """The kernel's id of its thread."""
+        return self.thread.tid
+
+    @property
+    def interpreter(self) -> int:
+        """Id of its interpreter in the process; 0 is the main one."""
+        return self.thread.interpreter
+
+    @property
+    def stack(self) -> list[Frame]:
+        """File, line and function, innermost first."""
+        return self._segment.segment.stack(self.stack_id)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to it (docs/format/journal.md section 5)."""
+        return note_names(self.note_bits)
+
+    def to_json(self) -> bytes:
+        """The event as one JSON object, without a line end."""
+        segment, name, thread = self._segment, self._name, self.thread
+        args, named = segment.arguments(name, self.args)
+        return b"".join(
+            (
+                b'{"time":"',
+                format_time(self.time_ns),
+                name.head(self._source),
+                b',"args":' + args if args else b"",
+                b',"fields":' + named if named else b"",
+                name.template_json,
+                thread.before,
+                b"%d" % self.number,
+                thread.after,
+                b',"stack":' + segment.stack_json(self.stack_id) if self.stack_id else b"",
+                _notes_json(self.note_bits) if self.note_bits else b"",
+                b"}",
+            )
+        )
+
+
+class SegmentDecoder:
+    """Makes events of the rows of one segment.
+
+    Args:
+        segment: the segment.
+        uid: owner of its file.
+        report: is told of damage that is found later: arguments are looked at when they are asked for.
+    """
+
+    def __init__(self, segment: Segment, uid: int, report: Callable[[Damage], None] | None = None) -> None:
+        self.segment = segment
+        self._report = report or segment.damage.append
+        self.process = build_process(segment.header, segment.attributes, uid)
+        self._names: dict[int, Name] = {}
+        self._threads: dict[tuple[int, int, int], Thread] = {}
+        self._arguments: dict[tuple[str, bytes], tuple[bytes, bytes]] = {}
+        self._argument_bytes = 0
+        self._stacks: dict[int, bytes] = {}
+        self._stack_bytes = 0
+        self._frames: dict[int, bytes] = {}
+        self._parents: list[int] = segment.node_parent.tolist()
+
+    def name(self, number: int) -> Name:
+        """The name with this string id."""
+        name = self._names.get(number)
+        if name is None:
+            if len(self._names) >= _CACHE_ENTRIES:
+                self._names.clear()
+            name = self._names[number] = Name(self.segment.text(number))
+        return name
+
+    def events(self, rows: Column) -> Iterator[Event]:
+        """The events at these positions of `segment.events`, in this order."""
+        data, names, threads = self.segment.data, self._names, self._threads
+        for begin in range(0, len(rows), _ROWS):
+            part = self.segment.events.take(rows[begin : begin + _ROWS])
+            for moment, source, notes, name_id, inline, stack, start, length, *owner, number in zip(
+                *(column.tolist() for column in part.columns()), strict=True
+            ):
+                end = start + length
+                if inline:
+                    name = Name(bytes(data[end : end + inline]).decode("utf-8", "replace"))
+                else:
+                    name = names.get(name_id) or self.name(name_id)
+                key = tuple(owner)
+                thread = threads.get(key)
+                if thread is None:
+                    if len(threads) >= _CACHE_ENTRIES:
+                        threads.clear()
+                    thread = threads[key] = Thread(self.process, *key)
+                args = bytes(data[start:end])
+                yield Event(moment, name, source, args, number, thread, stack, notes, self)
+
+    def arguments(self, name: Name, args: bytes) -> tuple[bytes, bytes]:
+        """Arguments and fields as JSON; empty where there is nothing to say, or nothing sound."""
+        if len(args) <= 2 and not name.pairs:  # [] or nothing
+            return b"", b""
+        key = (name.text, args)
+        found = self._arguments.get(key)
+        if found is None:
+            found = self._decode_arguments(name, args)
+            self._argument_bytes += len(name.text) + len(args) + len(found[0]) + len(found[1])
+            if len(self._arguments) >= _CACHE_ENTRIES or self._argument_bytes > _CACHE_BYTES:
+                self._arguments.clear()
+                self._argument_bytes = 0
+            self._arguments[key] = found
+        return found
+
+    def stack_json(self, node: int) -> bytes:
+        """A stack as a JSON array, innermost first."""
+        found = self._stacks.get(node)
+        if found is None:
+            frames: list[bytes] = []
+            at = node
+            while at and len(frames) < layout.STACK_MAX_NODES:
+                frames.append(self._frames.get(at) or self._frame_json(at))
+                at = self._parents[at]
+            found = b"[" + b",".join(frames) + b"]"
+            self._stack_bytes += len(found)
+            if self._stack_bytes > _CACHE_BYTES:
+                self._stacks.clear()
+                self._stack_bytes = len(found)
+            self._stacks[node] = found
+        return found
+
+    def _frame_json(self, node: int) -> bytes:
+        segment = self.segment
+        code = int(segment.node_code[node])
+        file, line = segment.text(int(segment.code_file[code])), int(segment.node_line[node])
+        frame: dict[str, Any] = {"file": file, "line": line} if line else {"file": file}
+        frame["function"] = segment.text(int(segment.code_function[code]))
+        found = orjson.dumps(frame)
+        # What is kept is in proportion to the segment: nodes are many, but long names are not.
+        if len(found) <= 1024:
+            self._frames[node] = found
+        return found
+
+    def _decode_arguments(self, name: Name, args: bytes) -> tuple[bytes, bytes]:
+        values = _load_array(args) if args else []
+        if values is None:
+            offset = bytes(self.segment.data).find(args)
+            self._report(Damage(None, offset, len(args), "arguments that are not a JSON array"))
+            values, args = [], b""
+        if b'"$text":' in args and self._resolve(values):
+            args = orjson.dumps(values)
+        if name.info is None:
+            named = fields.application_fields(name.pairs, values)
+        else:
+            names = catalog.argument_names(name.text, len(values), self.process.python_version)
+            named = fields.named_fields(names, values)
+        return args if values else b"", orjson.dumps(named) if named else b""
+
+    def _resolve(self, value: Any, depth: int = 0) -> bool:
+        """Puts the text of a `$text` in place of its id, in place. Whether there was any."""
+        if depth > layout.STACK_MAX_NODES:
+            return False
+        if isinstance(value, list):
+            return self._resolve_all(value, depth)
+        if not isinstance(value, dict):
+            return False
+        if next(iter(value), "") != "$length":
+            return self._resolve_all(value.values(), depth)
+        number = value.get("$text")
+        if not isinstance(number, int):
+            return False
+        known = 0 <= number < len(self.segment.string_start)
+        value["$text"] = self.segment.text(number) if known else ""
+        return True
+
+    def _resolve_all(self, values: Iterable[Any], depth: int) -> bool:
+        return sum(self._resolve(value, depth + 1) for value in values) > 0
+
+
+def note_names(bits: int) -> tuple[str, ...]:
+    """The notes of an event as text; bits of later versions are left out."""
+    return tuple(name for bit, name in enumerate(layout.NOTES) if bits >> bit & 1)
+
+
+@lru_cache(maxsize=512)
+def _notes_json(bits: int) -> bytes:
+    names = note_names(bits)
+    return b',"notes":' + orjson.dumps(names) if names else b""
+
+
+def format_time(time_ns: int) -> bytes:
+    """A time as RFC 3339, in UTC and nanoseconds, without quotes."""
+    second, rest = divmod(time_ns, 1_000_000_000)
+    return b"%s.%09dZ" % (_format_second(second), rest)
+
+
+@lru_cache(maxsize=1024)
+def _format_second(second: int) -> bytes:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+
+
+def _load_array(text: bytes) -> list[Any] | None:
+    try:
+        value = orjson.loads(text) if text else []
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, list) else None

@@ -1,0 +1,129 @@
+"""Arguments and free-form names to named fields, for people, rules and statistics.
+
+    >>> parse_pairs("User logged in: username=johndoe, ip=192.168.0.1")
+    {'username': 'johndoe', 'ip': '192.168.0.1'}
+    >>> build_template("User logged in: username=johndoe, ip=192.168.0.1")
+    'User logged in: username=*, ip=*'
+    >>> flatten({"$bytes": "/etc/passwd"})
+    '/etc/passwd'
+
+A pair is `key=value` where the key is an identifier that begins the text or follows white space, an
+opening bracket, a quote or one of `,;:|`. A value in quotes goes to the closing quote (a quote behind a
+backslash does not close); any other ends at white space, comma or semicolon. Of equal keys the later wins.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from typing import Any
+
+# Nothing of a recorder's nests deeper than this; forged arguments can.
+_DEPTH_MAX = 32
+
+_PAIR = re.compile(
+    r"""(?<![^\s,;:|(\[{<"'])"""
+    r"""([^\W\d]\w*)=(?!=)"""
+    r"""(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s,;]*))""",
+    re.DOTALL,
+)
+_ESCAPED_QUOTE = re.compile(r"""\\(["'])""")
+
+
+def parse_pairs(name: str) -> dict[str, str]:
+    """The `key=value` pairs of a free-form name."""
+    if "=" not in name:
+        return {}
+    return {match[1]: _pair_value(match) for match in _PAIR.finditer(name)}
+
+
+def build_template(name: str) -> str:
+    """A free-form name with `*` for each value: what statistics and rules group it by."""
+    if "=" not in name:
+        return name
+    return _PAIR.sub(r"\1=*", name)
+
+
+def _pair_value(match: re.Match[str]) -> str:
+    bare: str | None = match[4]
+    if bare is not None:
+        return bare
+    quoted = match[2] if match[2] is not None else match[3]
+    return _ESCAPED_QUOTE.sub(r"\1", quoted)
+
+
+def named_fields(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    """The arguments of an event of the catalog, by name; those that are None are left out."""
+    return {name: flatten(value) for name, value in zip(names, values, strict=True) if value is not None}
+
+
+def application_fields(pairs: dict[str, str], values: Sequence[Any]) -> dict[str, Any]:
+    """The fields of an application's event.
+
+    Args:
+        pairs: of its name.
+        values: its arguments: dictionaries give their items, the others are arg0, arg1, ….
+    """
+    found: dict[str, Any] = dict(pairs)
+    for position, value in enumerate(values):
+        if isinstance(value, dict) and not is_tagged(value):
+            found |= flatten(value)
+        elif value is not None:
+            found[f"arg{position}"] = flatten(value)
+    return found
+
+
+def is_tagged(value: dict[str, Any]) -> bool:
+    """Whether an object is a tagged form (docs/format/journal.md section 8), not a dictionary."""
+    first = next(iter(value), "")
+    return first.startswith("$") and not first.startswith("$$")
+
+
+def flatten(value: Any, depth: int = 0) -> Any:
+    """A decoded argument without tagged forms: text instead of bytes, a few words for what was left out."""
+    if depth > _DEPTH_MAX:
+        return "…"
+    if isinstance(value, list):
+        return [flatten(item, depth + 1) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if is_tagged(value):
+        return _untag(value)
+    found = {
+        key[1:] if key.startswith("$$") else key: flatten(item, depth + 1)
+        for key, item in value.items()
+        if key != "$more"
+    }
+    if "$more" in value:
+        found["…"] = f"{value['$more']} more"
+    return found
+
+
+def _untag(value: dict[str, Any]) -> Any:
+    tag, content = next(iter(value.items()))
+    if tag == "$code" and isinstance(content, dict):
+        return f"{content.get('name')} ({content.get('file')}:{content.get('line')})"
+    if tag == "$type":
+        return f"<{content}>"
+    if tag == "$length":
+        text = value.get("$text")
+        return text if isinstance(text, str) else f"<{content} long>"
+    if tag == "$depth":
+        return f"<{content} items>"
+    if tag == "$more":
+        return f"… {content} more"
+    if tag in ("$base64", "$wtf8") and isinstance(content, str):
+        return _decode(content, surrogates=tag == "$wtf8")
+    return content
+
+
+def _decode(text: str, surrogates: bool) -> str:
+    try:
+        found = base64.b64decode(text)
+        if not surrogates:
+            return found.decode("utf-8", "backslashreplace")
+        return found.decode("utf-8", "surrogatepass").encode("utf-8", "backslashreplace").decode()
+    except (binascii.Error, ValueError):
+        return text

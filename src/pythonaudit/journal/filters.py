@@ -1,0 +1,149 @@
+"""Which events are wanted.
+
+A filter is asked three times, from cheap to dear: of a process, of all rows of a segment at once, and of
+a decoded event.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pythonaudit.journal import layout
+from pythonaudit.journal.chunks import Header
+from pythonaudit.journal.decode import Event, SegmentDecoder
+from pythonaudit.journal.process import Process
+from pythonaudit.journal.segment import Column
+
+
+@dataclass(frozen=True)
+class EventFilter:
+    """What is wanted: all that is given must hold; of a tuple, one of its members.
+
+    Attributes:
+        names: globs on the event's name.
+        categories: of the catalog, or "application".
+        sources: interpreter, stdlib, application.
+        since_ns: the first instant, nanoseconds since 1970.
+        until_ns: the first instant that is too late.
+        runs: labels of runs.
+        processes: ids, or the beginnings of ids.
+        pids: process ids in their own namespace.
+        paths: globs on any argument that is a path, as it was given or seen from the current directory.
+        text: occurs in the name or the arguments, in upper or lower case.
+    """
+
+    names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    since_ns: int | None = None
+    until_ns: int | None = None
+    runs: tuple[str, ...] = ()
+    processes: tuple[str, ...] = ()
+    pids: tuple[int, ...] = ()
+    paths: tuple[str, ...] = ()
+    text: str | None = None
+
+    def wants_segment(self, header: Header, end_ns: int | None) -> bool:
+        """Whether a segment can hold wanted events; `end_ns`: none of them is younger."""
+        return (
+            (self.until_ns is None or header.begin_realtime < self.until_ns)
+            and (self.since_ns is None or end_ns is None or end_ns >= self.since_ns)
+            and (not self.processes or header.process.hex().startswith(self.processes))
+            and (not self.pids or header.pid in self.pids)
+        )
+
+    def wants_process(self, process: Process) -> bool:
+        """Whether events of this process can be wanted."""
+        return (
+            (not self.runs or process.run in self.runs)
+            and (not self.processes or process.id.startswith(self.processes))
+            and (not self.pids or process.pid in self.pids)
+        )
+
+    def mask(self, decoder: SegmentDecoder) -> Column | None:
+        """Which rows of a segment can be wanted; None: all of them."""
+        if not self.wants_process(decoder.process):
+            return np.zeros(len(decoder.segment.events), bool)
+        events = decoder.segment.events
+        masks: list[Column] = []
+        if self.since_ns is not None:
+            masks.append(events.time >= self.since_ns)
+        if self.until_ns is not None:
+            masks.append(events.time < self.until_ns)
+        if self.sources:
+            numbers = [number for number, name in layout.SOURCES.items() if name in self.sources]
+            masks.append(np.isin(events.source, numbers))
+        if self.names or self.categories:
+            known, which = np.unique(events.name, return_inverse=True)
+            wanted = [self._wants_name(*_described(decoder, n)) for n in known.tolist()]
+            masks.append(np.array(wanted, bool)[which] | (events.inline > 0))
+        return np.logical_and.reduce(masks) if masks else None
+
+    def wants(self, event: Event) -> bool:
+        """Whether this event, whose row `mask` has let through, is wanted."""
+        return (
+            self._wants_name(event.event, event.category)
+            and (self._paths is None or any(map(self._paths.match, _paths(event))))
+            and (self._text is None or self._has_text(event))
+        )
+
+    @property
+    def is_settled_by_mask(self) -> bool:
+        """Whether `wants` says yes to whatever `mask` lets through."""
+        return not (self.names or self.categories or self.paths or self.text)
+
+    def _wants_name(self, name: str, category: str) -> bool:
+        return (self._names is None or self._names.match(name) is not None) and (
+            not self.categories or category in self.categories
+        )
+
+    def _has_text(self, event: Event) -> bool:
+        assert self._text is not None
+        parts: list[Any] = [event.event, event.fields]
+        return any(self._text in text.lower() for text in _texts(parts))
+
+    @cached_property
+    def _names(self) -> re.Pattern[str] | None:
+        return _globs(self.names)
+
+    @cached_property
+    def _paths(self) -> re.Pattern[str] | None:
+        return _globs(self.paths)
+
+    @cached_property
+    def _text(self) -> str | None:
+        return self.text.lower() if self.text else None
+
+
+def _globs(patterns: Sequence[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else None
+
+
+def _described(decoder: SegmentDecoder, name_id: int) -> tuple[str, str]:
+    name = decoder.name(name_id)
+    return name.text, name.category
+
+
+def _paths(event: Event) -> list[str]:
+    names = event.info.path_args if event.info else ("path",)
+    fields = event.fields
+    given = [fields[name] for name in names if isinstance(fields.get(name), str)]
+    cwd = event.process.cwd
+    return given + [os.path.normpath(os.path.join(cwd, path)) for path in given if cwd]
+
+
+def _texts(value: Any) -> list[str]:
+    """All text in a value: keys, strings, numbers as they are written."""
+    if isinstance(value, dict):
+        return [str(key) for key in value] + _texts(list(value.values()))
+    if isinstance(value, list):
+        return [text for item in value for text in _texts(item)]
+    return [str(value)]

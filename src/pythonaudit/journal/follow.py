@@ -1,0 +1,185 @@
+"""New events of running processes, by looking again and again.
+
+What a recorder writes wakes nobody up, so every segment that can grow is looked at five times a second:
+a few bytes where its next entries and chunks will appear. Only chunks that have grown are read again.
+
+A segment is watched from its first appearance until it is closed, or its process is dead, and nothing
+new has come since. A box is listed again when its directory has changed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pythonaudit.errors import FormatError
+from pythonaudit.journal import files, layout
+from pythonaudit.journal.chunks import Chunk, Damage, Header, parse_header, walk_chunks
+from pythonaudit.journal.decode import SegmentDecoder
+from pythonaudit.journal.process import build_process
+from pythonaudit.journal.segment import committed, count_committed, parse_segment
+
+if TYPE_CHECKING:
+    from pythonaudit.journal.reader import Journal, SegmentHead
+
+POLL_SECONDS = 0.2
+
+# A directory's time of change is this coarse at worst: within it, a change need not show.
+_COARSE_NS = 2_000_000_000
+
+
+class Follower:
+    """Watches the segments of a journal.
+
+    Attributes:
+        decoders: what `begin` found in the segments that can grow, by path.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._boxes: dict[Path, files.Box] = {}
+        self._known: set[Path] = set()
+        self._waiting: dict[Path, files.SegmentFile] = {}  # not begun yet
+        self._watched: dict[Path, _Watched] = {}
+        self.decoders: dict[Path, SegmentDecoder] = {}
+
+    def begin(self) -> list[SegmentHead]:
+        """Notes all that is there, and where it ends; what comes later is new. Gives the segments."""
+        heads = self._new_heads()
+        for head in heads:
+            watched = self._watch(head)
+            decoder = watched and watched.read()
+            if decoder:
+                self.decoders[head.file.path] = decoder
+        return heads
+
+    def poll_until(self, stop: threading.Event) -> Iterator[list[SegmentDecoder]]:
+        """Looks for new events again and again; gives segments with nothing but new events in them."""
+        while not stop.is_set():
+            yield self._poll()
+            stop.wait(POLL_SECONDS)
+
+    def _poll(self) -> list[SegmentDecoder]:
+        for head in self._new_heads():
+            self._watch(head, new=True)
+        found = []
+        for path, watched in list(self._watched.items()):
+            decoder = watched.read()
+            if decoder:
+                found.append(decoder)
+            elif watched.is_over:
+                del self._watched[path]
+        return found
+
+    def _watch(self, head: SegmentHead, new: bool = False) -> _Watched | None:
+        watched = _Watched(self._journal, head)
+        # What was closed before we began can have no news; what is new has it all.
+        if not new and (head.end_ns is not None or watched.is_dead):
+            return None
+        self._watched[head.file.path] = watched
+        return watched
+
+    def _new_heads(self) -> list[SegmentHead]:
+        for box in self._journal.boxes():
+            before = self._boxes.get(box.path)
+            recent = time.time_ns() - box.changed_ns < _COARSE_NS
+            if before is None or before.changed_ns != box.changed_ns or recent:
+                self._boxes[box.path] = box
+                present = {file.path: file for file in files.list_box(box)}
+                gone = [p for p in self._known if p.parent == box.path and p not in present]
+                self._known.difference_update(gone)
+                new = {p: file for p, file in present.items() if p not in self._known}
+                others = {p: f for p, f in self._waiting.items() if p.parent != box.path}
+                self._waiting = others | new
+        heads = []
+        for path, file in list(self._waiting.items()):
+            head = self._journal.read_head(file)
+            if head is not None:
+                heads.append(head)
+                self._known.add(path)
+                del self._waiting[path]
+        return heads
+
+
+class _Watched:
+    """A segment that can grow, and how far it has been read.
+
+    Attributes:
+        is_over: nothing new will come.
+    """
+
+    def __init__(self, journal: Journal, head: SegmentHead) -> None:
+        self._journal = journal
+        self._file = head.file
+        self._process = build_process(head.header, (), head.file.uid)
+        self._image = bytearray(layout.SEGMENT_MAX)  # zero pages cost nothing until they are filled
+        self._chunks: list[tuple[Chunk, int]] = []  # and how many entries of each have been read
+        self._positions: dict[int, int] = {}
+        self._attributes: list[bytes] = []
+        self._last_looks = 0
+        self.is_over = False
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether its process is known to have ended."""
+        return self._process.is_running is False
+
+    def read(self) -> SegmentDecoder | None:
+        """The segment with nothing but its new events; None if there are none."""
+        try:
+            with files.open_segment(self._file) as descriptor:
+                return self._read(descriptor)
+        except FileNotFoundError:
+            pass
+        except (FormatError, files.RefusedError) as error:
+            self._journal.note(self._file.path, [Damage(None, 0, 0, str(error))])
+        self.is_over = True
+        return None
+
+    def _read(self, descriptor: int) -> SegmentDecoder | None:
+        self._copy(descriptor, [(0, layout.HEADER_SIZE)])
+        header = parse_header(self._image)
+        ranges = self._grown(descriptor, header)
+        if not ranges:
+            # What was being written while it was closed, or its process killed, shows in one more look.
+            ended = header.state != layout.STATE_OPEN or self.is_dead
+            self._last_looks = self._last_looks + 1 if ended else 0
+            self.is_over = self._last_looks > 1
+            return None
+        self._copy(descriptor, ranges)
+        limits = count_committed(self._image)
+        self._copy(descriptor, ranges)
+        segment = parse_segment(self._image, limits, self._positions)
+        self._positions = segment.positions
+        self._attributes += segment.attributes
+        segment.attributes = list(self._attributes)
+        self._chunks = []
+        for chunk in walk_chunks(self._image, header)[0]:
+            if chunk.kind == layout.CHUNK_EVENTS:
+                self._chunks.append((chunk, segment.positions.get(chunk.offset, 0)))
+            elif chunk.kind in layout.ENTRY_SIZES:
+                self._chunks.append((chunk, len(committed(self._image, chunk))))
+        return self._journal.decoder(self._file, segment) if len(segment.events) else None
+
+    def _grown(self, descriptor: int, header: Header) -> list[tuple[int, int]]:
+        """Where there is something new: chunks with another entry, and what is no chunk yet."""
+        ranges = []
+        place = header.header_size
+        for chunk, count in self._chunks:
+            if chunk.offset > place:
+                ranges.append((place, chunk.offset))
+            if count < chunk.capacity:
+                commit = chunk.end - (count + 1) * chunk.entry_size
+                if os.pread(descriptor, 4, commit) == chunk.generation.to_bytes(4, "little"):
+                    ranges.append((chunk.offset, chunk.end))
+            place = chunk.end
+        used = min(header.used, len(self._image))
+        return [*ranges, (place, used)] if used > place else ranges
+
+    def _copy(self, descriptor: int, ranges: list[tuple[int, int]]) -> None:
+        for start, end in ranges:
+            os.preadv(descriptor, [memoryview(self._image)[start:end]], start)

@@ -1,0 +1,375 @@
+"""The journal of one directory: everything recorded there, to the last committed event.
+
+    journal = Journal("/var/log/pythonaudit")
+    for event in journal.events(EventFilter(names=("open",), since_ns=...)): ...
+    for event in journal.follow(stop=threading.Event()): ...     # new ones, within a second
+
+What cannot be read is left out and kept in `damage()`; the rest comes out all the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from pythonaudit.errors import FormatError
+from pythonaudit.journal import files, layout
+from pythonaudit.journal.chunks import Damage, Header, is_unbegun, parse_header
+from pythonaudit.journal.decode import Event, SegmentDecoder, format_time
+from pythonaudit.journal.filters import EventFilter
+from pythonaudit.journal.follow import Follower
+from pythonaudit.journal.merge import Source, last_events, merge_events
+from pythonaudit.journal.process import Process
+from pythonaudit.journal.segment import Segment, count_committed, parse_segment
+from pythonaudit.journal.summary import named_losses
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_EVERYTHING = EventFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentHead:
+    """A segment whose header has been read, and no more."""
+
+    file: files.SegmentFile
+    header: Header
+
+    @property
+    def end_ns(self) -> int | None:
+        """None of its events is younger; None: it may still grow."""
+        return self.header.end_realtime if self.header.state != layout.STATE_OPEN else None
+
+
+@dataclass(slots=True)
+class Trail:
+    """What one process left.
+
+    Attributes:
+        process: as its last segment describes it.
+        begin_ns: when its recording began, nanoseconds since 1970.
+        end_ns: when it ended, or the time of the last event that is known.
+        ended: whether it said that it ended in order.
+        segments: how many files there are of it.
+        events, counted: how many events were recorded, and counted instead of recorded.
+        losses: how much was lost, by reason.
+    """
+
+    process: Process
+    begin_ns: int
+    end_ns: int
+    ended: bool = False
+    segments: int = 0
+    events: int = 0
+    counted: int = 0
+    losses: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many events of a name a process raised that were counted instead of recorded."""
+
+    process: Process
+    event: str
+    source: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something that was not recorded (docs/format/journal.md section 9) or cannot be read."""
+
+    time_ns: int
+    process: str | None
+    reason: str
+    event: str | None
+    count: int
+
+    def to_json(self) -> bytes:
+        """As one JSON object."""
+        said = {
+            "time": format_time(self.time_ns).decode(),
+            "process": self.process,
+            "reason": self.reason,
+            "event": self.event,
+            "count": self.count,
+        }
+        return orjson.dumps({name: value for name, value in said.items() if value is not None})
+
+
+@dataclass(slots=True)
+class Survey:
+    """What there is in a journal, all segments together."""
+
+    trails: list[Trail]
+    counts: list[Counted]
+    losses: list[Loss]
+
+
+class Journal:
+    """Reads the journal of a directory.
+
+    Args:
+        directory: that of `PYTHONAUDIT_DIR`.
+        more: further ones to be read along, where they exist (`files.runtime_directories`).
+    """
+
+    def __init__(self, directory: Path | str, more: Iterable[Path] = ()) -> None:
+        self.directory = Path(directory)
+        self._more = tuple(more)
+        self._damage: dict[Damage, None] = {}
+        self._surveyed = False
+
+    def events(self, wanted: EventFilter | None = None) -> Iterator[Event]:
+        """The events, oldest first (order: see `merge`).
+
+        Raises:
+            StoreError: there is no journal here, or it may not be read.
+        """
+        wanted = wanted or _EVERYTHING
+        return _wanted_events(merge_events(self._sources(self.heads(), wanted)), wanted)
+
+    def tail(self, count: int, wanted: EventFilter | None = None) -> list[Event]:
+        """The last events, oldest first. Segments that cannot hold one of them are not opened.
+
+        Raises:
+            StoreError: there is no journal here, or it may not be read.
+        """
+        wanted = wanted or _EVERYTHING
+        return last_events(self._sources(self.heads(), wanted), count, wanted.wants)
+
+    def follow(
+        self,
+        wanted: EventFilter | None = None,
+        stop: threading.Event | None = None,
+        last: int | None = 0,
+    ) -> Iterator[Event]:
+        """The last events, then new ones of running processes as they come, within a second.
+
+        Args:
+            wanted: which events.
+            stop: ends the iteration when it is set.
+            last: how many of those that are there already; None: all of them.
+
+        Raises:
+            StoreError: there is no journal here, or it may not be read.
+        """
+        wanted = wanted or _EVERYTHING
+        stop = stop or threading.Event()
+        follower = Follower(self)
+        known = follower.begin()
+        if last != 0:
+            sources = self._sources(known, wanted, follower.decoders)
+            if last is None:
+                yield from _wanted_events(merge_events(sources), wanted)
+            else:
+                yield from last_events(sources, last, wanted.wants)
+        follower.decoders.clear()
+        for decoders in follower.poll_until(stop):
+            sources = [_loaded(decoder, wanted) for decoder in decoders]
+            yield from _wanted_events(merge_events(sources), wanted)
+
+    def survey(self) -> Survey:
+        """Processes, counts and losses, in one reading of everything.
+
+        Raises:
+            StoreError: there is no journal here, or it may not be read.
+        """
+        trails: dict[str, Trail] = {}
+        counts: dict[tuple[str, str, str], int] = defaultdict(int)
+        for head in self.heads():
+            decoder = self.load(head)
+            if decoder is None:
+                continue
+            trail = _add_to_trail(trails, head.header, decoder)
+            for one in decoder.segment.counts:
+                by = layout.SOURCES.get(one.source, "unknown")
+                counts[trail.process.id, decoder.segment.text(one.name), by] += one.count
+                trail.counted += one.count
+        self._surveyed = True
+        counted = [
+            Counted(trails[process].process, event, source, count)
+            for (process, event, source), count in counts.items()
+        ]
+        found = sorted(trails.values(), key=lambda trail: trail.begin_ns)
+        return Survey(found, counted, [*_losses(found), *_damaged(self._damage)])
+
+    def processes(self) -> list[Trail]:
+        """What each process left, oldest first."""
+        return self.survey().trails
+
+    def counts(self) -> list[Counted]:
+        """What was counted instead of recorded, by process, name and source."""
+        return self.survey().counts
+
+    def losses(self) -> list[Loss]:
+        """What was not recorded or cannot be read, by process and reason."""
+        return self.survey().losses
+
+    def damage(self) -> list[Damage]:
+        """What could not be read, in whatever has been read by now; at first: in everything."""
+        if not self._surveyed:
+            self.survey()
+        return list(self._damage)
+
+    def to_arrow(self, wanted: EventFilter | None = None) -> pa.Table:
+        """The events as an Arrow table (columns: see `arrow`), unordered."""
+        from pythonaudit.journal.arrow import to_arrow
+
+        wanted = wanted or _EVERYTHING
+        sources = self._sources(self.heads(), wanted)
+        loaded = ((source.load(), source.wanted) for source in sources)
+        return to_arrow((d, mask(d)) for d, mask in loaded if d is not None)
+
+    def heads(self) -> list[SegmentHead]:
+        """All segments that are there now.
+
+        Raises:
+            StoreError: there is no journal here, or it may not be read.
+        """
+        found = (self.read_head(file) for file in files.list_segments(self.boxes()))
+        return [head for head in found if head is not None]
+
+    def boxes(self) -> list[files.Box]:
+        """The boxes that are there now.
+
+        Raises:
+            StoreError: there is no journal here, or it may not be read.
+        """
+        boxes, refused = files.find_boxes(self.directory)
+        self.note(None, refused)
+        for directory in self._more:
+            if (directory / "journal").is_dir():
+                others, refused = files.find_boxes(directory)
+                self.note(None, refused)
+                boxes += others
+        return boxes
+
+    def read_head(self, file: files.SegmentFile) -> SegmentHead | None:
+        """Reads a header; None if the segment has gone, is not begun or makes no sense (noted)."""
+        try:
+            with files.open_segment(file) as descriptor:
+                data = files.read_segment(descriptor, layout.HEADER_SIZE + layout.CHUNK_HEADER_SIZE)
+            return None if is_unbegun(data) else SegmentHead(file, parse_header(data))
+        except FileNotFoundError:
+            return None
+        except (FormatError, files.RefusedError) as error:
+            self.note(file.path, [Damage(None, 0, 0, str(error))])
+            return None
+
+    def load(self, head: SegmentHead) -> SegmentDecoder | None:
+        """Reads a segment; None if it has gone or makes no sense any more (noted)."""
+        path = head.file.path
+        try:
+            with files.open_segment(head.file) as descriptor:
+                limits = count_committed(files.read_segment(descriptor))
+                data = files.read_segment(descriptor)
+                if files.is_too_long(descriptor):
+                    reason = "the file is longer than a segment can be"
+                    self.note(path, [Damage(None, layout.SEGMENT_MAX, 0, reason)])
+            segment = parse_segment(data, limits)
+        except FileNotFoundError:
+            return None
+        except (FormatError, files.RefusedError) as error:
+            self.note(path, [Damage(None, 0, 0, str(error))])
+            return None
+        return self.decoder(head.file, segment)
+
+    def decoder(self, file: files.SegmentFile, segment: Segment) -> SegmentDecoder:
+        """Makes events of a segment; its damage is noted, now and later."""
+        self.note(file.path, segment.damage)
+        return SegmentDecoder(segment, file.uid, lambda damage: self.note(file.path, [damage]))
+
+    def note(self, path: Path | None, damage: Sequence[Damage]) -> None:
+        """Keeps damage for `damage()`."""
+        for one in damage:
+            self._damage[one._replace(path=one.path or path)] = None
+
+    def _sources(
+        self,
+        heads: Sequence[SegmentHead],
+        wanted: EventFilter,
+        loaded: dict[Path, SegmentDecoder] | None = None,
+    ) -> list[Source]:
+        """Sources of the segments that can hold a wanted event, but for those loaded already."""
+        sources = []
+        for head in heads:
+            header = head.header
+            decoder = (loaded or {}).get(head.file.path)
+            if decoder is not None:
+                sources.append(_loaded(decoder, wanted))
+            elif wanted.wants_segment(header, head.end_ns):
+                load = functools.partial(self.load, head)
+                sources.append(_source(header, head.end_ns, load, wanted))
+        return sources
+
+
+def _loaded(decoder: SegmentDecoder, wanted: EventFilter) -> Source:
+    return _source(decoder.segment.header, None, lambda: decoder, wanted)
+
+
+def _source(
+    header: Header,
+    end_ns: int | None,
+    load: Callable[[], SegmentDecoder | None],
+    wanted: EventFilter,
+) -> Source:
+    begin_ns = min(header.begin_realtime, (1 << 63) - 1)
+    return Source(begin_ns, header.process, header.sequence, end_ns, load, wanted.mask)
+
+
+def _wanted_events(events: Iterator[Event], wanted: EventFilter) -> Iterator[Event]:
+    return events if wanted.is_settled_by_mask else filter(wanted.wants, events)
+
+
+def _add_to_trail(trails: dict[str, Trail], header: Header, decoder: SegmentDecoder) -> Trail:
+    """Adds a segment to what is known of its process."""
+    process, events = decoder.process, decoder.segment.events
+    begin_ns = header.begin_realtime
+    end_ns = header.end_realtime or int(events.time.max(initial=begin_ns))
+    trail = trails.get(process.id)
+    if trail is None:
+        trail = trails[process.id] = Trail(process, begin_ns, end_ns)
+    elif end_ns >= trail.end_ns:
+        trail.process = replace(process, attributes=trail.process.attributes | process.attributes)
+    trail.begin_ns = min(trail.begin_ns, begin_ns)
+    trail.end_ns = max(trail.end_ns, end_ns)
+    trail.ended |= header.state == layout.STATE_CLEAN_END
+    trail.segments += 1
+    trail.events += len(events)
+    trail.losses.update(named_losses(decoder.segment.header))
+    return trail
+
+
+def _losses(trails: Iterable[Trail]) -> list[Loss]:
+    return [
+        Loss(trail.end_ns, trail.process.id, reason, None, count)
+        for trail in trails
+        for reason, count in trail.losses.items()
+    ]
+
+
+def _damaged(damage: Iterable[Damage]) -> list[Loss]:
+    """Damage as losses: how many bytes of each file."""
+    by_path: Counter[Path | None] = Counter()
+    for one in damage:
+        by_path[one.path] += one.length
+    return [
+        Loss(time.time_ns(), _process_of(path), layout.LOSS_DAMAGED, None, length)
+        for path, length in by_path.items()
+    ]
+
+
+def _process_of(path: Path | None) -> str | None:
+    """The process in a segment's file name: <time>-<process>-<sequence>.pyaudit."""
+    parts = path.name.split("-") if path else []
+    return parts[1] if len(parts) == 3 and len(parts[1]) == 32 else None
