@@ -33,6 +33,7 @@ APART_IMPORTED_BY = {"_recorder": {"recorder"}, "recorder": {"__init__"}}
 
 #: Third-party packages and where they may be imported.
 HOMES = {
+    "duckdb": {"query"},
     "numpy": {"journal"},
     "orjson": {"journal"},
     "pyarrow": {"archive", "journal", "query"},
