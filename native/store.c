@@ -42,19 +42,17 @@ static int make_directory(const struct pa_held *parent, const char *name, mode_t
     if (mkdirat(parent->fd, name, mode) != 0)
         return errno == EEXIST ? 0 : -errno;
     int error = pa_held_open(&made, parent, name, O_PATH | O_NOFOLLOW, 0);
-    if (error != 0)
-        return error;
-    if (!S_ISDIR(made.st.st_mode) || made.st.st_uid != geteuid()) {
-        error = -EPERM;         /* exchanged at once: not what we made */
-    } else if ((made.st.st_mode & 01777) != mode) {
-        /* an O_PATH descriptor knows no fchmod, and the umask may forbid to open otherwise */
+    if (error == 0) {
         snprintf(path, sizeof path, "/proc/self/fd/%d", made.fd);
-        if (!pa_held_still(&made))
-            error = -EBADF;
-        else if (chmod(path, mode) != 0)
-            error = -errno;
+        if (!S_ISDIR(made.st.st_mode) || made.st.st_uid != geteuid())
+            error = -EPERM;     /* exchanged at once: not what we made */
+        else if ((made.st.st_mode & 01777) != mode)
+            /* an O_PATH descriptor knows no fchmod, and the umask may forbid another one */
+            error = !pa_held_still(&made) ? -EBADF : chmod(path, mode) != 0 ? -errno : 0;
+        pa_held_close(&made);
     }
-    pa_held_close(&made);
+    if (error != 0 && pa_held_still(parent))
+        unlinkat(parent->fd, name, AT_REMOVEDIR);   /* nobody could use it */
     return error;
 }
 
