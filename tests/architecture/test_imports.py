@@ -39,8 +39,8 @@ HOMES = {
     "pyarrow": {"archive", "journal", "query"},
     "rich": {"cli"},
 }
-#: What a process that is recorded has to import from the standard library because of us.
-RECORDER_STDLIB = {"__future__", "atexit", "collections", "os", "sys", "typing"}
+#: What the recorder may import in somebody else's process: what `site` has imported anyway.
+RECORDER_STDLIB = {"builtins", "io", "os", "site", "stat", "sys"}
 #: Modules that `run`, `env` and `doctor` need: a base installation has nothing but Python.
 BASE = (
     "pythonaudit",

@@ -23,12 +23,18 @@ NOT_IN_HOOK = (
     r"|GetAttr\w*|SetAttr\w*|GetItem|Size|IsTrue|GetIter)|PyUnicode_(?:AsUTF8\w*|FromFormat\w*"
     r"|FromString\w*|AsEncoded\w*)|PyMem_\w+|PyObject_(?:Malloc|Realloc|Free)|PyRun_\w+"
     r"|PyImport_\w+|PyGILState_\w+|PyEval_(?:SaveThread|RestoreThread|CallObject\w*)"
-    r"|PySequence_\w+|PyMapping_\w+|PyNumber_\w+|PyLong_AsLong\w*|Py_BuildValue|PySys_Audit\w*)"
+    r"|PySequence_\w+|PyMapping_\w+|PyNumber_\w+|PyLong_AsLong(?!LongAndOverflow)\w*|Py_BuildValue|PySys_Audit\w*)"
 )
 #: What is called for every event.
-HOOK_FILES = ("hook.c", "encode.c", "mask.c", "frames.c", "intern.c", "segment.c")
+HOOK_FILES = (
+    *("hook.c", "encode.c", "value.c", "json.c", "mask.c", "mask_command.c"),
+    *("frames.c", "origin.c", "intern.c", "segment.c"),
+)
 #: What knows nothing of Python.
-WITHOUT_PYTHON = ("settings", "policy", "store", "segment", "mask", "preload", "format", "xxh64")
+WITHOUT_PYTHON = (
+    *("settings", "policy", "store", "evict", "held", "segment", "intern"),
+    *("json", "mask", "preload*", "format", "xxh64"),
+)
 
 
 def code(text: str) -> str:
@@ -39,6 +45,13 @@ def code(text: str) -> str:
         return kept + "\n" * found.group().count("\n")
 
     return re.sub(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', blank, text, flags=re.DOTALL)
+
+
+def hooked(text: str) -> str:
+    """C without declarations and without what is called at the start only."""
+    return re.sub(
+        r"^extern [^;]*;|^int pa_hook_canary\(void\)\n\{.*?^\}", "", text, flags=re.DOTALL | re.MULTILINE
+    )
 
 
 def calls(pattern: str, text: str) -> list[str]:
@@ -61,7 +74,7 @@ def test_nothing_dangerous_is_called(path: Path) -> None:
 
 @pytest.mark.parametrize("path", files(*HOOK_FILES), ids=lambda path: path.name)
 def test_the_hook_only_reads(path: Path) -> None:
-    assert calls(NOT_IN_HOOK, path.read_text()) == []
+    assert calls(NOT_IN_HOOK, hooked(path.read_text())) == []
 
 
 @pytest.mark.parametrize("path", files(*(f"{name}.[ch]" for name in WITHOUT_PYTHON)), ids=lambda path: path.name)
