@@ -24,6 +24,8 @@ def _earlier_pth() -> list[str]:
     directories = site.getsitepackages()
     if site.ENABLE_USER_SITE and site.USER_SITE:
         directories.insert(0, site.USER_SITE)
+    if sys.prefix != sys.base_prefix:  # of a virtual environment, which goes first: not yet in site's list
+        directories[:0] = site.getsitepackages([sys.prefix])
     ours = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     found = []
     for directory in directories:
