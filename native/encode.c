@@ -20,7 +20,7 @@ static uint64_t hash_str(const struct pa_text *text)
         return pa_xxh64(text->data, (size_t)text->length);
     pa_xxh64_begin(&hash);
     for (Py_ssize_t at = 0; at < text->length;) {
-        int surrogates;
+        int surrogates = 0;
         pa_xxh64_add(&hash, piece, pa_text_utf8(text, &at, piece, sizeof piece, &surrogates));
     }
     return pa_xxh64_end(&hash);
@@ -280,7 +280,8 @@ static int put_repaired(struct pa_json *json, const uint8_t *text, size_t length
     return repaired;
 }
 
-static NOINLINE int encode_long_name(uint8_t *out, uint32_t room, const uint8_t *name, size_t length, uint16_t *ret_notes)
+static NOINLINE int encode_long_name(uint8_t *out, uint32_t room, const uint8_t *name, size_t length,
+                                     uint16_t *ret_notes)
 {
     struct pa_span spans[PA_SPANS_MAX];
     uint32_t usable = room < PA_TEXT_MAX ? room : PA_TEXT_MAX;
@@ -294,7 +295,8 @@ static NOINLINE int encode_long_name(uint8_t *out, uint32_t room, const uint8_t 
     size_t count = pa_mask_text(name, taken, taken < length, spans);
     int repaired = 0;
     for (size_t i = 0; i < count; i++) {
-        repaired |= put_repaired(&json, name + at, spans[i].start - at) | put_repaired(&json, (const uint8_t *)"***", 3);
+        repaired |= put_repaired(&json, name + at, spans[i].start - at);
+        put_repaired(&json, (const uint8_t *)"***", 3);
         at = spans[i].end;
     }
     repaired |= put_repaired(&json, name + at, taken - at);

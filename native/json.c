@@ -96,33 +96,38 @@ static size_t escape(uint8_t c, uint8_t out[6])
 
 size_t pa_json_characters(struct pa_json *json, const uint8_t *utf8, size_t length)
 {
+    uint8_t *out = json->at;
     size_t at = 0;
-    int cut = 0;
     while (at < length) {
-        size_t run = at, room = (size_t)(json->limit - json->at);
-        while (run < length && run - at < room && is_plain(utf8[run]))
-            run++;
-        if (run < length && run - at == room) {
-            cut = 1;
-            while (run > at && (utf8[run] & 0xC0) == 0x80)      /* not in the middle of a character */
-                run--;
+        size_t room = (size_t)(json->limit - out), end = length - at < 16 ? length : at + 16;
+        if (end - at == 16 && room >= 16) {
+            pa_block block;
+            memcpy(&block, utf8 + at, 16);
+            memcpy(out, &block, 16);
+            if (!pa_block_any(pa_block_escaped(block))) {
+                at += 16;
+                out += 16;
+                continue;
+            }
         }
-        memcpy(json->at, utf8 + at, run - at);
-        json->at += run - at;
-        at = run;
-        if (cut || at == length)
-            break;
-        uint8_t escaped[6];
-        size_t n = escape(utf8[at], escaped);
-        if ((size_t)(json->limit - json->at) < n) {
-            cut = 1;
-            break;
+        for (; at < end; at++, room = (size_t)(json->limit - out)) {
+            uint8_t escaped[6] = {utf8[at]};
+            size_t n = is_plain(utf8[at]) ? 1 : escape(utf8[at], escaped);
+            if (room < n)
+                goto cut;
+            memcpy(out, escaped, n);
+            out += n;
         }
-        memcpy(json->at, escaped, n);
-        json->at += n;
-        at++;
     }
-    json->lacked |= cut;
+    json->at = out;
+    return at;
+cut:
+    while (at && (utf8[at] & 0xC0) == 0x80) {       /* not in the middle of a character */
+        at--;
+        out--;
+    }
+    json->at = out;
+    json->lacked = 1;
     return at;
 }
 
@@ -183,14 +188,21 @@ void pa_base64_end(struct pa_json *json, struct pa_base64 *base64)
 
 void pa_json_integer(struct pa_json *json, int negative, uint64_t magnitude)
 {
-    uint8_t text[21], *at = text + sizeof text;
+    unsigned length = 1 + (negative != 0);
+    for (uint64_t rest = magnitude; rest >= 10; rest /= 10)
+        length++;
+    if (json->limit - json->at < length) {
+        json->full = 1;
+        return;
+    }
+    uint8_t *at = json->at + length;
     do {
         *--at = (uint8_t)('0' + magnitude % 10);
         magnitude /= 10;
     } while (magnitude);
     if (negative)
         *--at = '-';
-    pa_json_put(json, at, (size_t)(text + sizeof text - at));
+    json->at += length;
 }
 
 void pa_json_unsigned(struct pa_json *json, uint64_t value) { pa_json_integer(json, 0, value); }
@@ -291,7 +303,8 @@ void pa_json_double(struct pa_json *json, double value)
         return;
     }
     int saved = errno;
-    for (int precision = 15; precision <= 17; precision++) {
+    /* within the range of find_decimal 15 digits are not enough, else it had found them */
+    for (int precision = value >= 1e-4 && value < 1e15 ? 16 : 15; precision <= 17; precision++) {
         char printed[64];
         snprintf(printed, sizeof printed, "%.*e", precision - 1, value);
         if (precision < 17 && strtod(printed, NULL) != value)

@@ -43,9 +43,14 @@ struct pa_classes {
     pa_block escaped, suspect, high;
 };
 
+static inline pa_block pa_block_escaped(pa_block block)
+{
+    return (pa_block)((block == '"') | (block == '\\') | (block < 0x20));
+}
+
 static inline void pa_classify(struct pa_classes *classes, pa_block block)
 {
-    classes->escaped |= (pa_block)((block == '"') | (block == '\\') | (block < 0x20));
+    classes->escaped |= pa_block_escaped(block);
     classes->suspect |= (pa_block)((block == '=') | (block == ':'));
     classes->high |= block;
 }
@@ -97,7 +102,8 @@ static inline unsigned pa_copy_classified(uint8_t *out, const uint8_t *text, siz
         memcpy(&block, halves, 16);
     }
     pa_classify(&classes, block);
-    return (pa_block_any(classes.escaped) ? PA_BYTES_ESCAPED : 0) | (pa_block_any(classes.suspect) ? PA_BYTES_SUSPECT : 0) |
+    return (pa_block_any(classes.escaped) ? PA_BYTES_ESCAPED : 0) |
+           (pa_block_any(classes.suspect) ? PA_BYTES_SUSPECT : 0) |
            (pa_block_any(classes.high) & 0x8080808080808080u ? PA_BYTES_HIGH : 0);
 }
 

@@ -20,66 +20,80 @@ static uint8_t to_lower(uint8_t c) { return is_upper(c) ? c | 0x20 : c; }
 
 /* names */
 
-static const char *const secret_parts[] = {
-    "password", "passwd", "pwd", "passphrase", "passcode", "passkey", "secret", "token", "apikey", "accesskey",
-    "accountkey", "authkey", "encryptionkey", "masterkey", "privatekey", "sessionkey", "sharedkey", "signingkey",
-    "storepass", "keypass", "authorization", "bearer", "credential", "cookie", "sessionid", "sessid",
-};
-static const char *const secret_words[] = {"auth", "pass", "pw", "psk", "sig", "signature", "otp", "totp"};
-static const char *const harmless_last_words[] = {"count", "file", "jar", "length", "path", "prompt", "stdin", "type"};
+/* Does a constant begin here? */
+#define BEGINS(at, end, text) ((size_t)((end) - (at)) >= sizeof(text) - 1 && memcmp(at, text, sizeof(text) - 1) == 0)
+#define EQUALS(at, end, text) ((size_t)((end) - (at)) == sizeof(text) - 1 && memcmp(at, text, sizeof(text) - 1) == 0)
 
-static int is_one_of(const char *word, size_t length, const char *const *list, size_t count)
+static int begins_secret_part(const char *at, const char *end)
 {
-    for (size_t i = 0; i < count; i++)
-        if (strlen(list[i]) == length && memcmp(list[i], word, length) == 0)
-            return 1;
-    return 0;
-}
-
-#define IS_ONE_OF(word, length, list) is_one_of(word, length, list, sizeof(list) / sizeof *(list))
-
-static int contains_secret_part(const char *folded, size_t length)
-{
-    /* first letters of secret_parts */
-    const uint32_t first = 1u << ('p' - 'a') | 1u << ('s' - 'a') | 1u << ('t' - 'a') | 1u << 0 |
-                           1u << ('e' - 'a') | 1u << ('m' - 'a') | 1u << ('k' - 'a') | 1u << 1 | 1u << 2;
-    for (size_t at = 0; at + 3 <= length; at++) {
-        if (!is_lower((uint8_t)folded[at]) || !(first >> (folded[at] - 'a') & 1))
-            continue;
-        for (size_t i = 0; i < sizeof secret_parts / sizeof *secret_parts; i++) {
-            const char *part = secret_parts[i];
-            size_t n = strlen(part);
-            if (*part == folded[at] && n <= length - at && memcmp(part, folded + at, n) == 0)
-                return 1;
-        }
+    switch (*at) {
+    case 'a':
+        return BEGINS(at, end, "apikey") || BEGINS(at, end, "accesskey") || BEGINS(at, end, "accountkey") ||
+               BEGINS(at, end, "authkey") || BEGINS(at, end, "authorization");
+    case 'b':
+        return BEGINS(at, end, "bearer");
+    case 'c':
+        return BEGINS(at, end, "credential") || BEGINS(at, end, "cookie");
+    case 'e':
+        return BEGINS(at, end, "encryptionkey");
+    case 'k':
+        return BEGINS(at, end, "keypass");
+    case 'm':
+        return BEGINS(at, end, "masterkey");
+    case 'p':
+        return BEGINS(at, end, "password") || BEGINS(at, end, "passwd") || BEGINS(at, end, "pwd") ||
+               BEGINS(at, end, "passphrase") || BEGINS(at, end, "passcode") || BEGINS(at, end, "passkey") ||
+               BEGINS(at, end, "privatekey");
+    case 's':
+        return BEGINS(at, end, "secret") || BEGINS(at, end, "sessionid") || BEGINS(at, end, "sessid") ||
+               BEGINS(at, end, "sessionkey") || BEGINS(at, end, "sharedkey") || BEGINS(at, end, "signingkey") ||
+               BEGINS(at, end, "storepass");
+    case 't':
+        return BEGINS(at, end, "token");
     }
     return 0;
 }
 
+static int is_secret_word(const char *at, const char *end)
+{
+    return EQUALS(at, end, "auth") || EQUALS(at, end, "pass") || EQUALS(at, end, "pw") || EQUALS(at, end, "psk") ||
+           EQUALS(at, end, "sig") || EQUALS(at, end, "signature") || EQUALS(at, end, "otp") || EQUALS(at, end, "totp");
+}
+
+static int is_harmless_last_word(const char *at, const char *end)
+{
+    return EQUALS(at, end, "count") || EQUALS(at, end, "file") || EQUALS(at, end, "jar") || EQUALS(at, end, "length") ||
+           EQUALS(at, end, "path") || EQUALS(at, end, "prompt") || EQUALS(at, end, "stdin") || EQUALS(at, end, "type");
+}
+
 int pa_mask_is_secret(const uint8_t *name, size_t length)
 {
-    char folded[NAME_MAX_BYTES] = "";
-    size_t used = 0, word = 0;      /* word: where the last word begins in folded */
+    char folded[NAME_MAX_BYTES];
+    char *end = folded, *word = folded;     /* word: where the last one begins */
     int found = 0;
     if (length > NAME_MAX_BYTES) {
         name += length - NAME_MAX_BYTES;
         length = NAME_MAX_BYTES;
     }
-    if ((length == 3 && memcmp(name, "PWD", 3) == 0) || (length == 6 && memcmp(name, "OLDPWD", 6) == 0))
+    if (length < 2 || (length == 3 && memcmp(name, "PWD", 3) == 0) || (length == 6 && memcmp(name, "OLDPWD", 6) == 0))
         return 0;
     for (size_t i = 0; i < length; i++) {
-        int separator = name[i] == '_' || name[i] == '-' || name[i] == '.';
-        if (separator || (i && is_upper(name[i]) && !is_upper(name[i - 1]))) {
-            found |= IS_ONE_OF(folded + word, used - word, secret_words);
-            if (used > word && i + 1 < length)
-                word = used;
+        uint8_t c = name[i];
+        int separator = c == '_' || c == '-' || c == '.';
+        if (separator || (i && is_upper(c) && !is_upper(name[i - 1]))) {
+            found |= is_secret_word(word, end);
+            if (end > word && i + 1 < length)
+                word = end;
         }
         if (!separator)
-            folded[used++] = (char)to_lower(name[i]);
+            *end++ = (char)to_lower(c);
     }
-    if (IS_ONE_OF(folded + word, used - word, harmless_last_words))
+    if (is_harmless_last_word(word, end))
         return 0;
-    return found || IS_ONE_OF(folded + word, used - word, secret_words) || contains_secret_part(folded, used);
+    found |= is_secret_word(word, end);
+    for (const char *at = folded; !found && at + 3 <= end; at++)
+        found = begins_secret_part(at, end);
+    return found;
 }
 
 /* text */
@@ -149,7 +163,8 @@ static struct key find_key(const struct scan *scan, size_t separator)
     const uint8_t *text = scan->text;
     struct key key = {.end = separator};
     while (key.end > scan->position && separator - key.end < 8 &&
-           (is_blank(text[key.end - 1]) || is_quote(text[key.end - 1]) || text[key.end - 1] == '\\' || text[key.end - 1] == ']')) {
+           (is_blank(text[key.end - 1]) || is_quote(text[key.end - 1]) || text[key.end - 1] == '\\' ||
+            text[key.end - 1] == ']')) {
         key.end--;
         key.closed |= !is_blank(text[key.end]);
     }
@@ -216,13 +231,14 @@ static size_t find_word_end(const struct scan *scan, size_t at, const struct key
 
 static int is_scheme(const struct scan *scan, size_t start, size_t end)
 {
-    static const char *const schemes[] = {"bearer", "basic", "digest", "token", "negotiate", "ntlm", "apikey"};
-    char word[10];
+    char word[10], *last = word;
     if (end - start >= sizeof word || end >= scan->length || !is_blank(scan->text[end]))
         return 0;
-    for (size_t i = start; i < end; i++)
-        word[i - start] = (char)to_lower(scan->text[i]);
-    return IS_ONE_OF(word, end - start, schemes);
+    while (start < end)
+        *last++ = (char)to_lower(scan->text[start++]);
+    return EQUALS(word, last, "bearer") || EQUALS(word, last, "basic") || EQUALS(word, last, "digest") ||
+           EQUALS(word, last, "token") || EQUALS(word, last, "negotiate") || EQUALS(word, last, "ntlm") ||
+           EQUALS(word, last, "apikey");
 }
 
 static int takes_line(const struct scan *scan, const struct key *key)
@@ -289,7 +305,8 @@ static void mask_value(struct scan *scan, size_t separator, const struct key *ke
     }
     size_t end = start;
     if (takes_line(scan, key)) {
-        while (end < scan->length && text[end] != '\n' && text[end] != '\r' && (!key->enclosing || text[end] != key->enclosing))
+        while (end < scan->length && text[end] != '\n' && text[end] != '\r' &&
+               (!key->enclosing || text[end] != key->enclosing))
             end += text[end] == '\\' && key->enclosing ? 2 : 1;
     } else {
         if (text[start] == '[' || text[start] == '{' || text[start] == '(')

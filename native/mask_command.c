@@ -25,10 +25,10 @@ struct pa_program {
 static const struct pa_program programs[] = {
     {" curl ", "uUb", " user proxy-user ", NULL, 0},
     {" sshpass ", "p", "", NULL, ENDS_AT_OPERAND},
-    {" mysql mysqladmin mysqlcheck mysqldump mysqlimport mysqlshow mysqlslap mariadb mariadb-admin mariadb-dump mycli ",
-     "p", "", NULL, ATTACHED_ONLY},
-    {" mongo mongosh mongodump mongoexport mongoimport mongorestore mongostat twine rdesktop useradd usermod ncftp ncftpget "
-     "ncftpput evil-winrm ", "p", "", NULL, 0},
+    {" mysql mysqladmin mysqlcheck mysqldump mysqlimport mysqlshow mysqlslap mariadb mariadb-admin "
+     "mariadb-dump mycli ", "p", "", NULL, ATTACHED_ONLY},
+    {" mongo mongosh mongodump mongoexport mongoimport mongorestore mongostat twine rdesktop useradd "
+     "usermod ncftp ncftpget ncftpput evil-winrm ", "p", "", NULL, 0},
     {" docker podman nerdctl helm oras buildah skopeo crane az cf oc ", "p", "", NULL, AFTER_LOGIN},
     {" redis-cli http https xh xhs ", "a", "", NULL, 0},
     {" ldapsearch ldapadd ldapmodify ldapdelete ldapwhoami ldapcompare ", "w", "", NULL, 0},
@@ -38,17 +38,20 @@ static const struct pa_program programs[] = {
     {" ssh-keygen ", "NP", "", NULL, 0},
     {" lftp ", "u", "", NULL, 0},
     {" smbclient rpcclient smbget ", "U", " user ", NULL, 0},
-    {" snmpget snmpgetnext snmpwalk snmpset snmpbulkget snmpbulkwalk snmptrap snmptable ", "AXc", "", NULL, 0},
+    {" snmpget snmpgetnext snmpwalk snmpset snmpbulkget snmpbulkwalk snmptrap snmptable ",
+     "AXc", "", NULL, 0},
     {" openssl ", "kK", " k K ", "pass:", 0},
     {" xfreerdp xfreerdp3 wlfreerdp wlfreerdp3 freerdp ", "", "", "/p:", 0},
 };
 
+/* Is the word one of those in a list, each with a space before and after? */
 static int listed(const char *list, const uint8_t *word, size_t length)
 {
     if (!length || memchr(word, 0, length))
         return 0;
-    for (const char *at = list; (at = strchr(at, ' ')); at++)
-        if (strncmp(at + 1, (const char *)word, length) == 0 && at[1 + length] == ' ')
+    for (const char *at = list; *at; at++)
+        if (at[0] == ' ' && (uint8_t)at[1] == word[0] && strncmp(at + 1, (const char *)word, length) == 0 &&
+            at[1 + length] == ' ')
             return 1;
     return 0;
 }
@@ -142,7 +145,8 @@ static size_t take_word(struct pa_argv *argv, const uint8_t *word, size_t length
         return NOTHING;
     }
     argv->login |= is(word, length, "login");
-    argv->pending = argv->setting && pa_mask_is_secret(word, length);   /* aws configure set aws_secret_access_key X */
+    /* aws configure set aws_secret_access_key X */
+    argv->pending = argv->setting && pa_mask_is_secret(word, length);
     argv->setting |= is(word, length, "set") || is(word, length, "config");
     return NOTHING;
 }
@@ -166,7 +170,10 @@ static void add(struct spans *spans, size_t start, size_t end)
     }
 }
 
-static int ends_command(uint8_t c) { return c == ';' || c == '|' || c == '&' || c == '(' || c == ')' || c == '\n' || c == '`'; }
+static int ends_command(uint8_t c)
+{
+    return c == ';' || c == '|' || c == '&' || c == '(' || c == ')' || c == '\n' || c == '`';
+}
 
 /* The words of text[at..end) as a shell parts them. */
 static void scan_command(struct spans *spans, const uint8_t *text, size_t at, size_t end, int nested)
@@ -210,7 +217,8 @@ static void scan_command(struct spans *spans, const uint8_t *text, size_t at, si
 }
 
 /* Both kinds of secrets together. */
-static size_t merge(const struct pa_span *texts, size_t text_count, const struct spans *words, size_t length, struct pa_span *ret_spans)
+static size_t merge(const struct pa_span *texts, size_t text_count, const struct spans *words, size_t length,
+                    struct pa_span *ret_spans)
 {
     struct spans merged = {ret_spans, 0, length};
     size_t a = 0, b = 0;
@@ -231,7 +239,8 @@ size_t pa_mask_command(const uint8_t *text, size_t length, int cut, struct pa_sp
     return merge(texts, count, &words, length, ret_spans);
 }
 
-size_t pa_mask_argument(struct pa_argv *argv, const uint8_t *text, size_t length, int cut, struct pa_span *ret_spans)
+size_t pa_mask_argument(struct pa_argv *argv, const uint8_t *text, size_t length, int cut,
+                        struct pa_span *ret_spans)
 {
     size_t secret = take_word(argv, text, length);
     if (secret == 0) {                          /* all of it, even of nothing */
@@ -251,11 +260,13 @@ size_t pa_mask_argument(struct pa_argv *argv, const uint8_t *text, size_t length
 /* lines of protocols: verbs between spaces */
 
 static const char harmless_verbs[] =
-    " ABOR ALLO APPE APPEND ARTICLE BODY CAPA CAPABILITIES CAPABILITY CDUP CHECK CLOSE COPY CREATE CWD DATA DATE DELE "
-    "DELETE EHLO ENABLE EPRT EPSV EXAMINE EXPN EXPUNGE FEAT FETCH GROUP HDR HEAD HELO HELP IDLE IHAVE LAST LHLO LIST LISTGROUP "
-    "LOGOUT LSUB MAIL MDTM MKD MLSD MLST MODE MOVE NAMESPACE NEWGROUPS NEWNEWS NEXT NLST NOOP OPTS OVER PASV PBSZ PORT POST "
-    "PROT PWD QUIT RCPT REIN RENAME REST RETR RMD RNFR RNTO RSET SEARCH SELECT SIZE SLAVE SMNT SORT STARTTLS STAT STATUS STLS "
-    "STOR STORE STOU STRU SUBSCRIBE SYST THREAD TOP TYPE UID UIDL UNSELECT UNSUBSCRIBE USER UTF8 VRFY XHDR XMKD XOVER XPWD XRMD ";
+    " ABOR ALLO APPE APPEND ARTICLE BODY CAPA CAPABILITIES CAPABILITY CDUP CHECK CLOSE COPY CREATE CWD"
+    " DATA DATE DELE DELETE EHLO ENABLE EPRT EPSV EXAMINE EXPN EXPUNGE FEAT FETCH GROUP HDR HEAD HELO HELP"
+    " IDLE IHAVE LAST LHLO LIST LISTGROUP LOGOUT LSUB MAIL MDTM MKD MLSD MLST MODE MOVE NAMESPACE"
+    " NEWGROUPS NEWNEWS NEXT NLST NOOP OPTS OVER PASV PBSZ PORT POST PROT PWD QUIT RCPT REIN RENAME REST"
+    " RETR RMD RNFR RNTO RSET SEARCH SELECT SIZE SLAVE SMNT SORT STARTTLS STAT STATUS STLS STOR STORE STOU"
+    " STRU SUBSCRIBE SYST THREAD TOP TYPE UID UIDL UNSELECT UNSUBSCRIBE USER UTF8 VRFY XHDR XMKD XOVER"
+    " XPWD XRMD ";
 static const char login_verbs[] = " ACCT ADAT APOP AUTH AUTHENTICATE AUTHINFO LOGIN PASS RPOP SITE XAUTH ";
 
 static int is_verb(const char *list, const uint8_t *word, size_t length)

@@ -64,30 +64,28 @@ size_t pa_text_utf8(const struct pa_text *text, Py_ssize_t *index, uint8_t *out,
     }
     for (; i < text->length; i++) {
         uint32_t c = pa_text_character(text, i);
+        uint8_t *at = out + used;
+        if (room - used < 4 && room - used < 1u + (c >= 0x80) + (c >= 0x800) + (c >= 0x10000))
+            break;
         if (c < 0x80) {
-            if (used + 1 > room)
-                break;
-            out[used++] = (uint8_t)c;
+            at[0] = (uint8_t)c;
+            used += 1;
         } else if (c < 0x800) {
-            if (used + 2 > room)
-                break;
-            out[used++] = (uint8_t)(0xC0 | c >> 6);
-            out[used++] = (uint8_t)(0x80 | (c & 0x3F));
+            at[0] = (uint8_t)(0xC0 | c >> 6);
+            at[1] = (uint8_t)(0x80 | (c & 0x3F));
+            used += 2;
         } else if (c < 0x10000) {
-            if (used + 3 > room)
-                break;
-            if (c >= 0xD800 && c <= 0xDFFF)
-                *ret_surrogates = 1;
-            out[used++] = (uint8_t)(0xE0 | c >> 12);
-            out[used++] = (uint8_t)(0x80 | (c >> 6 & 0x3F));
-            out[used++] = (uint8_t)(0x80 | (c & 0x3F));
+            *ret_surrogates |= c >= 0xD800 && c <= 0xDFFF;
+            at[0] = (uint8_t)(0xE0 | c >> 12);
+            at[1] = (uint8_t)(0x80 | (c >> 6 & 0x3F));
+            at[2] = (uint8_t)(0x80 | (c & 0x3F));
+            used += 3;
         } else {
-            if (used + 4 > room)
-                break;
-            out[used++] = (uint8_t)(0xF0 | c >> 18);
-            out[used++] = (uint8_t)(0x80 | (c >> 12 & 0x3F));
-            out[used++] = (uint8_t)(0x80 | (c >> 6 & 0x3F));
-            out[used++] = (uint8_t)(0x80 | (c & 0x3F));
+            at[0] = (uint8_t)(0xF0 | c >> 18);
+            at[1] = (uint8_t)(0x80 | (c >> 12 & 0x3F));
+            at[2] = (uint8_t)(0x80 | (c >> 6 & 0x3F));
+            at[3] = (uint8_t)(0x80 | (c & 0x3F));
+            used += 4;
         }
     }
     *index = i;
@@ -173,6 +171,12 @@ int pa_code_read(PyObject *code, struct pa_code_view *ret)
     return 0;
 }
 
+/* What we would follow as a pointer: not one of the small numbers that stand beside pointers. */
+static int is_pointer(const void *base, size_t offset)
+{
+    return (uintptr_t)pa_load_pointer(base, offset) > UINT16_MAX;
+}
+
 /* One text of each kind that a str can have, against the characters it was made of. */
 static int str_agrees(void)
 {
@@ -225,7 +229,7 @@ static int items_agree(void)
     int agree = tuple && list && bytes && PyList_Append(list, Py_None) == 0 && PyList_Append(list, Py_True) == 0 &&
                 Py_SIZE(tuple) == 2 && Py_SIZE(list) == 2 && Py_SIZE(bytes) == 11 &&
                 pa_tuple_item(tuple, 0) == Py_None && pa_tuple_item(tuple, 1) == Py_True &&
-                pa_load_pointer(list, pa_offsets.list_items) != NULL &&
+                is_pointer(list, pa_offsets.list_items) &&
                 pa_list_item(list, 0) == Py_None && pa_list_item(list, 1) == Py_True &&
                 memcmp(pa_bytes_data(bytes), "pythonaudit", 12) == 0;
     Py_XDECREF(tuple);
@@ -243,9 +247,8 @@ static int attribute_is(PyObject *object, const char *name, PyObject *expected)
 
 static int type_agrees(void)
 {
-    /* an address among the interpreter's own strings, which are in place for sure */
-    return pa_load_pointer(&PyUnicode_Type, pa_offsets.type_name) != NULL && strcmp(pa_type_name(&PyUnicode_Type), "str") == 0 &&
-           strcmp(pa_type_name(&PyDict_Type), "dict") == 0;
+    return is_pointer(&PyUnicode_Type, pa_offsets.type_name) &&
+           strcmp(pa_type_name(&PyUnicode_Type), "str") == 0 && strcmp(pa_type_name(&PyDict_Type), "dict") == 0;
 }
 
 static int code_agrees(void)

@@ -35,15 +35,19 @@ PyObject *PyCode_NewEmpty(const char *filename, const char *name, int first_line
 extern PA_HIDDEN struct pa_offsets pa_offsets;
 
 /* What may be read by offset: all of it, until the self-test has found otherwise. */
-enum { PA_READ_STR = 1, PA_READ_INT = 2, PA_READ_ITEMS = 4 /* tuple, list, bytes */, PA_READ_TYPE = 8, PA_READ_CODE = 16 };
+enum {
+    PA_READ_STR = 1, PA_READ_INT = 2, PA_READ_ITEMS = 4 /* of tuple and list, bytes */,
+    PA_READ_TYPE = 8, PA_READ_CODE = 16
+};
 extern PA_HIDDEN uint32_t pa_readable;
 
 /* Chooses the offsets by Py_GetVersion(). Returns 0, or -1: not a version, or
  * not a build (free-threaded), that this binary knows. */
 int pa_abi_init(void);
 
-/* Compares our readers with the public API. Call it with the GIL held, once.
- * Returns 0, or -1 when something did not agree; pa_readable then lacks it. */
+/* Compares our readers with the public API. Call it with the GIL held and no
+ * exception pending; it raises no audit event. Returns 0, or -1 when something
+ * did not agree; pa_readable then lacks it. */
 int pa_abi_self_test(void);
 
 static inline uint32_t pa_load32(const void *base, size_t offset)

@@ -66,7 +66,8 @@ size_t pa_find_secrets(struct pa_encoder *e, const struct pa_view *view, enum pa
 }
 
 /* Returns whether it fitted. */
-static int put_piece(struct pa_json *json, enum pa_form form, struct pa_base64 *base64, const uint8_t *bytes, size_t length)
+static int put_piece(struct pa_json *json, enum pa_form form, struct pa_base64 *base64, const uint8_t *bytes,
+                     size_t length)
 {
     if (form == PA_FORM_REPAIRED)
         return pa_json_repaired(json, bytes, length) == length;
@@ -275,18 +276,8 @@ int pa_open(struct pa_encoder *e, char bracket)
     return 0;
 }
 
-struct pa_mark pa_mark_item(struct pa_encoder *e, Py_ssize_t index)
+int pa_take_back(struct pa_encoder *e, struct pa_mark mark)
 {
-    struct pa_mark mark = {e->json.at, e->notes};
-    if (index)
-        PA_JSON_LITERAL(&e->json, ",");
-    return mark;
-}
-
-int pa_settle_item(struct pa_encoder *e, struct pa_mark mark)
-{
-    if (__builtin_expect(!e->json.full, 1))
-        return 0;
     e->json.at = mark.at;
     e->json.full = 0;
     e->json.lacked = 1;
@@ -337,7 +328,8 @@ static NOINLINE int put_key_text(struct pa_encoder *e, PyObject *key)
     struct pa_view view;
     struct pa_json *json = &e->json;
     if (Py_TYPE(key) == &PyUnicode_Type) {
-        view = (struct pa_view){utf8, pa_str_utf8(key, utf8, sizeof utf8, &flags), (flags & PA_UTF8_CUT) != 0, PA_FORM_STRING};
+        size_t length = pa_str_utf8(key, utf8, sizeof utf8, &flags);
+        view = (struct pa_view){utf8, length, (flags & PA_UTF8_CUT) != 0, PA_FORM_STRING};
     } else {
         pa_view_text(key, utf8, &view);
     }

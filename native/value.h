@@ -88,9 +88,24 @@ struct pa_mark {
     uint8_t *at;
     uint16_t notes;
 };
+
 int pa_open(struct pa_encoder *e, char bracket);
-struct pa_mark pa_mark_item(struct pa_encoder *e, Py_ssize_t index);
-int pa_settle_item(struct pa_encoder *e, struct pa_mark mark);
+
+static inline struct pa_mark pa_mark_item(struct pa_encoder *e, Py_ssize_t index)
+{
+    struct pa_mark mark = {e->json.at, e->notes};
+    if (index)
+        PA_JSON_LITERAL(&e->json, ",");
+    return mark;
+}
+
+int pa_take_back(struct pa_encoder *e, struct pa_mark mark);
+
+static inline int pa_settle_item(struct pa_encoder *e, struct pa_mark mark)
+{
+    return __builtin_expect(e->json.full, 0) ? pa_take_back(e, mark) : 0;
+}
+
 void pa_close(struct pa_encoder *e, char bracket, Py_ssize_t written, Py_ssize_t size);
 
 #endif
