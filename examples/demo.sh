@@ -8,12 +8,15 @@ export PYTHONAUDIT_DIR=$PWD/.demo
 rm -rf "$PYTHONAUDIT_DIR"
 
 show() {
-	printf '\n$ %s\n' "$*"
-	"$bin/$@"
+	printf '\n$ pythonaudit'
+	printf ' %q' "$@"
+	printf '\n'
+	"$bin/pythonaudit" "$@"
 }
 
 printf '$ export PYTHONAUDIT=1\n$ python examples/login.py\n'
 PYTHONAUDIT=1 "$bin/python" examples/login.py
-show pythonaudit log --category application
-show pythonaudit log --event 'socket.*' --event 'subprocess.*' --event open --path '/etc/*'
-show pythonaudit stats
+show log --source application
+show log --category network --category process
+show log --path '/etc/*' -n 1
+show stats -n 6
