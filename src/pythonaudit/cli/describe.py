@@ -14,15 +14,18 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pythonaudit.catalog import EventInfo
+from pythonaudit.journal.fields import flatten, is_tagged
+from pythonaudit.journal.process import Process
 
 # Options of the interpreter that take a value, after any that do not: -c, -Im, -Werror, -X dev.
 _OPTION = re.compile(r"-[a-zA-Z?]*?([cmWX])(.*)", re.DOTALL)
-# An object whose first key is so is a tagged form; a key of the application's has one more $.
-_TAG = re.compile(r"\$(?!\$)")
+_LIBRARY = re.compile(r"/lib(?:64)?/python3(?:\.\d+)?t?/|/python3\d+\.zip/")
+_PACKAGES = re.compile(r"/(?:site|dist)-packages/")
 # Environments tell nothing: their values are masked. Look-up paths of `import` are only counted.
 _SILENT_ARGS = frozenset({"env", "sys.path", "sys.meta_path", "sys.path_hooks"})
 _ACCESS_FLAGS = ("O_RDONLY", "O_WRONLY", "O_RDWR")
@@ -62,32 +65,22 @@ def describe_args(names: Sequence[str], values: Sequence[Any], info: EventInfo |
         elif (index == 0 and isinstance(value, str) and command is None) or _is_tagged(value, "$code"):
             bare.append(value_text(value))
         else:
-            named.append(f"{name}={_quoted(value_text(value))}")
+            readable = _READABLE.get((info.name, name))
+            named.append(_pair(name, readable(value) if readable else value))
     arrow = " -> " if len(names) > 1 and names[0].startswith("src") and names[1].startswith("dst") else " "
     return " ".join(filter(None, [arrow.join(bare), *named]))
 
 
 def value_text(value: Any) -> str:
     """One argument for a person: text as it is, tagged forms in words, the rest as JSON."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict) and value:
-        tag, content = next(iter(value.items()))
-        if tag in ("$bytes", "$base64", "$wtf8", "$float", "$int"):
-            return str(content)
-        if tag == "$code" and isinstance(content, dict):
-            return f"{content.get('name')} {content.get('file')}:{content.get('line')}"
-        if tag == "$type":
-            return f"<{content}>"
-        if tag in ("$length", "$depth"):
-            return f"<length={content}>"
-    return json.dumps(value, ensure_ascii=False)
+    flat = flatten(value)
+    return flat if isinstance(flat, str) else json.dumps(flat, ensure_ascii=False)
 
 
 def command_text(value: Any) -> str:
     """A command line: a list of words is quoted as a shell would want it."""
     if isinstance(value, list):
-        return shlex.join(value_text(word) for word in value)
+        return " ".join(_shell_word(value_text(word)) for word in value)
     return value_text(value)
 
 
@@ -122,6 +115,11 @@ def process_name(argv: Sequence[str], exe: str | None) -> str:
     return os.path.basename(exe or "") or "python"
 
 
+def process_label(process: Process) -> str:
+    """A process in a few characters: `app.py[123]`."""
+    return f"{process_name(process.argv, process.exe)}[{process.pid}]"
+
+
 def where_text(file: str, line: int, function: str, width: int | None = None) -> str:
     """A line of code: `/srv/app.py:12 load`, with fewer directories, or no function, where room is short.
 
@@ -143,9 +141,16 @@ def where_text(file: str, line: int, function: str, width: int | None = None) ->
     return "…" + parts[-1][len(parts[-1]) - width + 1 :]
 
 
+def is_standard_library(file: str) -> bool:
+    """Whether a frame's file is Python's own: people look for the code that is not."""
+    if file.startswith("<frozen "):
+        return True
+    return bool(_LIBRARY.search(file)) and not _PACKAGES.search(file)
+
+
 def _application_value(value: Any) -> str:
-    if isinstance(value, dict) and value and not _TAG.match(next(iter(value))):
-        return " ".join(f"{key.removeprefix('$')}={_quoted(value_text(item))}" for key, item in value.items())
+    if isinstance(value, dict) and value and not is_tagged(value):
+        return " ".join(_pair(key.removeprefix("$"), item) for key, item in value.items())
     return value_text(value)
 
 
@@ -171,13 +176,59 @@ def _says_nothing(name: str, value: Any) -> bool:
         value is None
         or name in _SILENT_ARGS
         or (name.endswith("dir_fd") and value == -1)
+        or (name in ("family", "protocol") and value == 0)
         or _is_tagged(value, "$type")
     )
+
+
+def _signal_name(value: Any) -> Any:
+    try:
+        return signal.Signals(value).name
+    except ValueError:
+        return value
+
+
+def _socket_type(value: Any) -> Any:
+    # The rest of the bits are SOCK_CLOEXEC and SOCK_NONBLOCK.
+    return _SOCKET_TYPES.get(value & 0xF, value) if isinstance(value, int) else value
+
+
+def _family(value: Any) -> Any:
+    return _FAMILIES.get(value, value) if isinstance(value, int) else value
+
+
+def _octal(value: Any) -> Any:
+    return f"0o{value:o}" if isinstance(value, int) else value
+
+
+_FAMILIES = {1: "AF_UNIX", 2: "AF_INET", 10: "AF_INET6", 16: "AF_NETLINK", 17: "AF_PACKET"}
+_SOCKET_TYPES = {1: "SOCK_STREAM", 2: "SOCK_DGRAM", 3: "SOCK_RAW", 5: "SOCK_SEQPACKET"}
+# Numbers that people know by another name; those of Linux, like the journals.
+_READABLE: Mapping[tuple[str, str], Callable[[Any], Any]] = {
+    ("os.chmod", "mode"): _octal,
+    ("os.kill", "sig"): _signal_name,
+    ("os.killpg", "sig"): _signal_name,
+    ("os.mkdir", "mode"): _octal,
+    ("signal.pthread_kill", "signalnum"): _signal_name,
+    ("socket.__new__", "family"): _family,
+    ("socket.__new__", "type"): _socket_type,
+    ("socket.getaddrinfo", "family"): _family,
+    ("socket.getaddrinfo", "type"): _socket_type,
+}
+
+
+def _shell_word(word: str) -> str:
+    if "'" not in word:
+        return shlex.quote(word)
+    return '"' + re.sub(r'[\\"$`]', r"\\\g<0>", word) + '"'
 
 
 def _is_tagged(value: Any, tag: str) -> bool:
     return isinstance(value, Mapping) and tag in value
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False) if not text or " " in text or '"' in text else text
+def _pair(name: str, value: Any) -> str:
+    text = value_text(value)
+    if isinstance(value, str) and (not text or " " in text or '"' in text):
+        text = json.dumps(text, ensure_ascii=False)
+    return f"{name}={text}"

@@ -6,20 +6,18 @@ further lines, bidirectional marks that swap what is read, or a formula that a s
 - `neutralise` turns whatever does not print into `\\x1b` and the like, on terminals and in pipes alike;
 - `csv_cell` puts an apostrophe before what a spreadsheet would take for a formula.
 
-Rich decides what the terminal can do (TERM, NO_COLOR, FORCE_COLOR, COLUMNS), and draws tables. It is imported
-only when a table is drawn: JSON and CSV start without it.
+Rich knows what the terminal can do (TERM, NO_COLOR, FORCE_COLOR, COLUMNS) and how wide a character is.
+It is imported only when something is laid out: JSON and CSV start without it.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from collections.abc import Sequence
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_GAP = 2
+_NARROWEST = 12
 
 
 def neutralise(text: str) -> str:
@@ -58,7 +56,7 @@ class Screen:
         from rich.console import Console
         from rich.style import Style
 
-        self._console: Console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+        self._console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
         self._cell_len = cell_len
         self._set_cell_size = set_cell_size
         self._system = None if self._console.color_system is None else ColorSystem.STANDARD
@@ -83,27 +81,39 @@ class Screen:
         length = self.columns(text)
         if length <= width:
             return text + " " * (width - length)
-        head = self._set_cell_size(text, width * 2 // 5)
+        head = self.head(text, width * 2 // 5)
         tail = self._set_cell_size(text[::-1], width - 1 - width * 2 // 5)[::-1]
         return f"{head}…{tail}"
+
+    def head(self, text: str, width: int) -> str:
+        """The beginning of text in exactly `width` columns."""
+        return self._set_cell_size(text, width)
 
     def columns(self, text: str) -> int:
         """The columns that text takes: two for wide characters, none for combining ones."""
         return len(text) if text.isascii() else self._cell_len(text)
 
-    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str | int]]) -> None:
-        """Prints a table, numbers to the right."""
-        from rich.table import Table
-        from rich.text import Text
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str | int]]) -> None:
+        """Prints a table: numbers to the right; the first column gives way where room is short."""
+        cells = [[_cell(value) for value in row] for row in rows]
+        widths = [max(map(self.columns, column)) for column in zip(columns, *cells, strict=True)]
+        if self.width is not None:
+            others = sum(widths[1:]) + _GAP * (len(widths) - 1)
+            widths[0] = max(min(widths[0], self.width - others), _NARROWEST)
+        print(self.paint(self._row(columns, widths, rows[0] if rows else columns), "dim"))
+        for row, values in zip(cells, rows, strict=True):
+            print(self._row(row, widths, values))
 
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-        cells = [list(row) for row in rows]
-        for index, name in enumerate(columns):
-            number = bool(cells) and all(isinstance(row[index], int) for row in cells)
-            table.add_column(Text(name, style="dim"), justify="right" if number else "left", no_wrap=True)
-        for row in cells:
-            table.add_row(*(Text(f"{c:,}" if isinstance(c, int) else neutralise(c)) for c in row))
-        self._console.print(table)
+    def _row(self, cells: Sequence[str], widths: Sequence[int], values: Sequence[object]) -> str:
+        fitted = (
+            cell.rjust(width) if isinstance(value, int) else self.fit(cell, width)
+            for cell, width, value in zip(cells, widths, values, strict=True)
+        )
+        return (" " * _GAP).join(fitted).rstrip()
+
+
+def _cell(value: str | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else neutralise(value)
 
 
 def _json_escape(char: str) -> str:

@@ -1,0 +1,113 @@
+"""`pythonaudit log`: what happened, oldest first."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from collections import defaultdict
+
+from pythonaudit.cli import filters
+from pythonaudit.cli.describe import process_label
+from pythonaudit.cli.filters import Selection
+from pythonaudit.cli.output import WRITERS
+from pythonaudit.cli.render import neutralise
+from pythonaudit.journal.reader import Journal
+from pythonaudit.journal.summary import named_losses
+
+_EPILOG = """\
+examples:
+  pythonaudit log -n 20
+  pythonaudit log --since 15m --category network --format jsonl
+  pythonaudit log -f --event 'User logged in*'
+  pythonaudit log --run last --path '/etc/*'
+"""
+
+_REASONS = {
+    "no-space": "the disk was full",
+    "no-journal": "no journal could be written",
+    "no-memory": "the recorder had no memory",
+    "limit": "PYTHONAUDIT_MAX_BYTES was reached",
+    "evicted": "removed to stay below PYTHONAUDIT_MAX_BYTES",
+    "reentered": "raised inside the recorder",
+}
+_NAMED_AT_MOST = 3
+_DAMAGE_AT_MOST = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.epilog = _EPILOG
+    parser.add_argument("-n", type=filters.count, metavar="N", help="the last N that match; all by default")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with new events as they come")
+    parser.add_argument("--format", choices=tuple(WRITERS), default="table", help="default: table")
+    filters.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the events; always 0."""
+    journal = filters.open_journal(args.dir)
+    selection = filters.select(journal, args, time.time_ns())
+    write = WRITERS[args.format]()
+    if args.follow:
+        for event in selection.follow(journal, args.n, threading.Event()):
+            write(event)
+            sys.stdout.flush()
+        return 0
+    printed = 0
+    events = selection.events(journal) if args.n is None else selection.tail(journal, args.n)
+    for printed, event in enumerate(events, 1):  # noqa: B007
+        write(event)
+    sys.stdout.flush()
+    if not printed:
+        known = "no event matches" if journal.heads() else "no event is recorded"
+        _say(f"{known} in {journal.directory}")
+    _say_losses(journal, selection)
+    _say_damage(journal)
+    return 0
+
+
+def _say_losses(journal: Journal, selection: Selection) -> None:
+    """One line for each reason, of the processes that were asked for."""
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    for head in journal.heads():
+        losses = named_losses(head.header)
+        if not losses or not selection.wanted.wants_segment(head.header, head.end_ns):
+            continue
+        decoder = journal.load(head)
+        if decoder is None or not selection.wanted.wants_process(decoder.process):
+            continue
+        who = process_label(decoder.process)
+        for reason, count in losses.items():
+            counts[reason][who] = counts[reason].get(who, 0) + count
+    for reason, processes in counts.items():
+        total, who = sum(processes.values()), _name_some(list(processes))
+        if reason == "unrecorded-child":
+            _say(f"{_number(total, 'forked process', 'forked processes')} not recorded ({who})")
+        else:
+            lost = _number(total, "event", "events")
+            _say(f"{lost} lost: {_REASONS.get(reason, reason)} ({who})")
+
+
+def _say_damage(journal: Journal) -> None:
+    damage = journal.damage()
+    for path, _, length, reason in damage[:_DAMAGE_AT_MOST]:
+        extent = f"{length} bytes unreadable: " if length else ""
+        _say(f"{path}: {extent}{reason}")
+    if len(damage) > _DAMAGE_AT_MOST:
+        _say(f"{len(damage) - _DAMAGE_AT_MOST} more places are damaged; see 'pythonaudit stats'")
+
+
+def _name_some(processes: list[str]) -> str:
+    named = ", ".join(processes[:_NAMED_AT_MOST])
+    more = len(processes) - _NAMED_AT_MOST
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _number(count: int, one: str, more: str) -> str:
+    return f"{count:,} {one if count == 1 else more}"
+
+
+def _say(text: str) -> None:
+    print(f"pythonaudit: {neutralise(text)}", file=sys.stderr)

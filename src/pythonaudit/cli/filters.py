@@ -1,0 +1,178 @@
+"""The filters that all verbs share: options, and what they select from a journal.
+
+    filters.add_arguments(parser)
+    selection = filters.select(journal, args, time.time_ns())
+    for event in selection.events(journal): ...
+
+All that is given must hold; of an option given several times, one. What a process or the header of a
+segment tells is asked first, so that whole segments are never read; `--where` is asked last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pythonaudit import catalog
+from pythonaudit.cli.times import parse_moment
+from pythonaudit.errors import PythonAuditError, UsageError
+from pythonaudit.journal import files, layout
+from pythonaudit.journal.decode import APPLICATION, Event
+from pythonaudit.journal.filters import EventFilter
+from pythonaudit.journal.reader import Journal, SegmentHead
+
+LAST = "last"
+
+_CATEGORIES = (APPLICATION, *catalog.CATEGORIES)
+_SOURCES = tuple(layout.SOURCES.values())
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options, in a group of their own."""
+    group = parser.add_argument_group(
+        "filters", "All must hold; of an option given several times, one. Times are UTC."
+    )
+    add = group.add_argument
+    add("--event", action="append", metavar="GLOB", help="name or template: 'os.*', 'User logged in*'")
+    add("--category", action="append", metavar="NAME", choices=_CATEGORIES, help=", ".join(_CATEGORIES))
+    add("--source", action="append", choices=_SOURCES, help="who raised it")
+    add("--since", metavar="TIME", help="2026-11-22T14:30:00Z, 2026-11-22, 15m, 2d (ago) or today")
+    add("--until", metavar="TIME", help="the same; the moment itself is out")
+    add("--run", action="append", metavar="LABEL", help="label of 'pythonaudit run', or 'last'")
+    add("--process", action="append", metavar="HEX", type=_hex, help="id of a process, or its beginning")
+    add("--pid", action="append", metavar="PID", type=int, help="process id")
+    add("--path", action="append", metavar="GLOB", help="any argument that is a path: '/etc/*'")
+    add("--text", metavar="TEXT", help="occurs in name, arguments or fields, in any case")
+    add("--where", metavar="SQL", help="a condition on columns: \"event = 'open' and pid > 9\"")
+
+
+def count(text: str) -> int:
+    """What `-n` takes; for argparse."""
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number: write 10, for example")
+    return int(text)
+
+
+def open_journal(directory: Path) -> Journal:
+    """The journal of a directory, with what processes of this user kept elsewhere in need."""
+    more = files.runtime_directories(os.environ.get("XDG_RUNTIME_DIR"), os.geteuid())
+    return Journal(directory, more)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What the options ask for.
+
+    Attributes:
+        wanted: all filters but `--where`.
+        where: the condition in SQL, or None.
+    """
+
+    wanted: EventFilter
+    where: str | None = None
+
+    def events(self, journal: Journal) -> Iterator[Event]:
+        """The selected events, oldest first."""
+        return self._narrow(journal, journal.events(self.wanted))
+
+    def tail(self, journal: Journal, count: int) -> Iterable[Event]:
+        """The last of them, oldest first."""
+        if self.where is None:
+            return journal.tail(count, self.wanted)
+        return deque(self.events(journal), maxlen=count)
+
+    def follow(self, journal: Journal, last: int | None, stop: threading.Event) -> Iterator[Event]:
+        """The last of them (None: all), then new ones as they come.
+
+        Raises:
+            UsageError: `--where` was given: it is asked of what is there, not of what comes.
+        """
+        if self.where is not None:
+            raise UsageError("--where and --follow do not go together", hint="use the other filters")
+        return journal.follow(self.wanted, stop, last)
+
+    def _narrow(self, journal: Journal, events: Iterator[Event]) -> Iterator[Event]:
+        if self.where is None:
+            return events
+        from pythonaudit.query.connection import select_ids
+
+        ids = select_ids(journal.to_arrow(self.wanted), self.where)
+        return (event for event in events if event.id in ids)
+
+
+def select(journal: Journal, args: argparse.Namespace, now_ns: int) -> Selection:
+    """What the options ask for.
+
+    Args:
+        journal: for `--run last`.
+        args: with the options of `add_arguments`.
+        now_ns: the present, nanoseconds since 1970.
+
+    Raises:
+        UsageError: a moment cannot be read.
+        PythonAuditError: `--run last`, and no run is recorded.
+    """
+    wanted = EventFilter(
+        names=tuple(form for glob in args.event or () for form in _name_globs(glob)),
+        categories=tuple(args.category or ()),
+        sources=tuple(args.source or ()),
+        since_ns=_moment("--since", args.since, now_ns),
+        until_ns=_moment("--until", args.until, now_ns),
+        runs=tuple(last_run(journal) if label == LAST else label for label in args.run or ()),
+        processes=tuple(args.process or ()),
+        pids=tuple(args.pid or ()),
+        paths=tuple(args.path or ()),
+        text=args.text,
+    )
+    return Selection(wanted, args.where)
+
+
+def last_run(journal: Journal) -> str:
+    """The label of the run that was begun last.
+
+    Raises:
+        PythonAuditError: no run is recorded.
+    """
+    first: dict[bytes, SegmentHead] = {}
+    for head in journal.heads():
+        known = first.get(head.header.process)
+        if known is None or head.header.sequence < known.header.sequence:
+            first[head.header.process] = head
+    begun: dict[str, int] = {}
+    for head in first.values():
+        decoder = journal.load(head)
+        label = decoder.process.run if decoder else None
+        if label is not None:
+            begin = head.header.begin_realtime
+            begun[label] = min(begin, begun.get(label, begin))
+    if not begun:
+        hint = "record one with 'pythonaudit run -- COMMAND'"
+        raise PythonAuditError(f"no run is recorded in {journal.directory}", hint=hint)
+    return max(begun, key=lambda label: begun[label])
+
+
+def _name_globs(glob: str) -> list[str]:
+    # A template, or a whole name, is taken literally too: brackets and ? are common in messages.
+    literal = re.sub(r"[\[?]", r"[\g<0>]", glob)
+    return [glob] if literal == glob else [glob, literal]
+
+
+def _moment(option: str, text: str | None, now_ns: int) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_moment(text, now_ns)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+def _hex(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{1,32}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no beginning of a process id: write hexadecimal digits")
+    return text.lower()

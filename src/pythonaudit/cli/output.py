@@ -1,0 +1,206 @@
+"""Events on stdout, one at a time and in constant memory: a table for people, JSON lines, CSV.
+
+    write = WRITERS["jsonl"]()
+    for event in events:
+        write(event)
+
+The table of a terminal is cut to its width, and the day has a line of its own when it changes; in a
+pipe nothing is cut, and each line has its whole time. JSON lines are exactly `Event.to_json()`. CSV
+has the keys of JSON as columns; what is neither text nor number is JSON in its cell.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pythonaudit.cli import times
+from pythonaudit.cli.describe import (
+    describe_args,
+    is_standard_library,
+    process_label,
+    where_text,
+)
+from pythonaudit.cli.render import Screen, csv_cell, neutralise, neutralise_json
+from pythonaudit.journal.decode import Event
+
+Writer = Callable[[Event], None]
+
+# The keys of an event, in the order of its JSON.
+COLUMNS = (
+    *("time", "event", "category", "source", "args", "fields", "template", "id", "host", "boot"),
+    *("process", "pid", "ppid", "tid", "interpreter", "run", "python", "exe", "argv", "cwd"),
+    *("uid", "user", "stack", "notes"),
+)
+
+# Notes that change what a person may conclude from a line; what is masked shows itself as ***.
+_SHOWN_NOTES = {
+    "reserved-name": "not raised by CPython",
+    "name-changed": "name changed",
+    "truncated": "cut",
+}
+
+_STYLES: Mapping[str, str] = {
+    "application": "bold",
+    "code-execution": "red",
+    "deserialization": "red",
+    "dns": "magenta",
+    "file": "blue",
+    "import": "green",
+    "native": "red",
+    "network": "magenta",
+    "package": "green",
+    "process": "yellow",
+}
+
+_CLOCK_COLUMNS = 12
+_EVENT_COLUMNS = 18
+_PROCESSES_KEPT = 10_000
+_LEAST_DETAILS = 5
+_WIDTH_FOR_CODE = 72
+
+
+class TableWriter:
+    """One line an event: time, process, event with what matters of it, line of code."""
+
+    def __init__(self) -> None:
+        self._screen = Screen()
+        self._day = ""
+        self._processes: dict[str, str] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Prints one event."""
+        if self._screen.width is None:
+            print(self._whole_line(event))
+            return
+        day = times.format_date(event.time_ns)
+        if day != self._day:
+            self._day = day
+            print(self._screen.paint(f"{day} UTC", "dim"))
+        print(self._fitted_line(event, self._screen.width))
+
+    def _whole_line(self, event: Event) -> str:
+        where = _where(event, None)
+        cells = [
+            times.format_moment(event.time_ns, 6),
+            self._process(event, None),
+            self._screen.paint(neutralise(event.event), _STYLES.get(event.category, "cyan")),
+            _details(event),
+            _notes(event),
+            where and f" [{where}]",
+        ]
+        return " ".join(cell for cell in cells if cell)
+
+    def _fitted_line(self, event: Event, width: int) -> str:
+        process_columns = 16 if width < 100 else 18 if width < 140 else 22
+        rest = max(width - _CLOCK_COLUMNS - process_columns - 2, 20)
+        where_columns = rest // 3 if width < 100 else rest * 2 // 5
+        where = _where(event, where_columns) if width >= _WIDTH_FOR_CODE else ""
+        most = rest - self._screen.columns(where) - 1 if where else rest
+        message, columns = self._message(event, most)
+        fill = rest - where_columns - 1 - columns if where else 0
+        paint = self._screen.paint
+        cells = [
+            paint(times.format_clock(event.time_ns, 3), "dim"),
+            paint(self._process(event, process_columns), "cyan"),
+            message + " " * fill,
+            paint(where, "dim"),
+        ]
+        return " ".join(cell for cell in cells if cell)
+
+    def _message(self, event: Event, most: int) -> tuple[str, int]:
+        """Event, details and notes in at most so many columns; and how many they take."""
+        screen, name = self._screen, neutralise(event.event)
+        details, notes = _details(event), _notes(event)
+        if most >= 60 and details and screen.columns(name) < _EVENT_COLUMNS:
+            name = screen.fit(name, _EVENT_COLUMNS)
+        left = most - screen.columns(notes) - bool(notes)
+        if screen.columns(name) > left:
+            name = screen.fit(name, left)
+        left -= screen.columns(name) + 1
+        if screen.columns(details) > left:
+            details = screen.fit(details, left) if left > _LEAST_DETAILS else ""
+        parts = [(name, _STYLES.get(event.category, "cyan")), (details, "none"), (notes, "red")]
+        text = " ".join(screen.paint(part, style) for part, style in parts if part)
+        return text, screen.columns(" ".join(part for part, _ in parts if part))
+
+    def _process(self, event: Event, columns: int | None) -> str:
+        text = self._processes.get(event.process.id)
+        if text is None:
+            if len(self._processes) > _PROCESSES_KEPT:
+                self._processes.clear()
+            label = neutralise(process_label(event.process))
+            text = self._processes[event.process.id] = self._fit_process(label, columns)
+        return text
+
+    def _fit_process(self, label: str, columns: int | None) -> str:
+        if columns is None:
+            return f"{label:<20}"
+        if self._screen.columns(label) > columns:
+            # The pid stays whole: people search for it.
+            name, bracket, pid = label.rpartition("[")
+            left = max(columns - len(pid) - 2, 1)
+            label = f"{self._screen.head(name, left)}…{bracket}{pid}"
+        return self._screen.fit(label, columns)
+
+
+def write_json(event: Event) -> None:
+    """Prints an event as JSON, exactly as it is."""
+    sys.stdout.buffer.write(event.to_json() + b"\n")
+
+
+def write_harmless_json(event: Event) -> None:
+    """The same for a terminal: the same JSON, with what does not print escaped."""
+    sys.stdout.buffer.write(neutralise_json(event.to_json()) + b"\n")
+
+
+class CsvWriter:
+    """One line an event, and one of titles before the first."""
+
+    def __init__(self) -> None:
+        self._harmless = sys.stdout.isatty()
+        self._csv = csv.writer(sys.stdout, lineterminator="\n")
+        self._csv.writerow(COLUMNS)
+
+    def __call__(self, event: Event) -> None:
+        """Prints one event."""
+        said: dict[str, Any] = json.loads(event.to_json())
+        cells = [_csv_text(said.get(column)) for column in COLUMNS]
+        self._csv.writerow(map(neutralise, cells) if self._harmless else cells)
+
+
+def _csv_text(value: Any) -> str:
+    if isinstance(value, list | dict):
+        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return csv_cell(value)
+
+
+def _json_writer() -> Writer:
+    return write_harmless_json if sys.stdout.isatty() else write_json
+
+
+WRITERS: Mapping[str, Callable[[], Writer]] = {
+    "table": TableWriter,
+    "jsonl": _json_writer,
+    "csv": CsvWriter,
+}
+
+
+def _details(event: Event) -> str:
+    return neutralise(describe_args(event.arg_names, event.values, event.info))
+
+
+def _notes(event: Event) -> str:
+    shown = ", ".join(_SHOWN_NOTES[note] for note in event.notes if note in _SHOWN_NOTES)
+    return f"({shown})" if shown else ""
+
+
+def _where(event: Event, width: int | None) -> str:
+    frame = next((frame for frame in event.stack if not is_standard_library(frame[0])), None)
+    if frame is None:
+        return ""
+    file, line, function = frame
+    return where_text(neutralise(file), line, neutralise(function), width)
