@@ -53,14 +53,22 @@ static inline void pa_clock_init(void)
 
 struct pa_instant { uint64_t ticks, monotonic, realtime; };
 
+/* The clocks are read again when the thread was interrupted between them: the narrowest counts. */
 static inline struct pa_instant pa_clock_anchor(void)
 {
-    struct pa_instant a;
-    uint64_t before = pa_ticks();
-    a.monotonic = pa_clock_ns(CLOCK_MONOTONIC);
-    a.ticks = before + (pa_ticks() - before) / 2;
-    a.realtime = pa_clock_ns(CLOCK_REALTIME);
-    return a;
+    struct pa_instant best = {0, 0, 0};
+    uint64_t narrowest = UINT64_MAX;
+    for (int i = 0; i < 4 && narrowest > 1000; i++) {
+        uint64_t before = pa_clock_ns(CLOCK_MONOTONIC);
+        uint64_t ticks = pa_ticks();
+        uint64_t realtime = pa_clock_ns(CLOCK_REALTIME);
+        uint64_t width = pa_clock_ns(CLOCK_MONOTONIC) - before;
+        if (width < narrowest) {
+            narrowest = width;
+            best = (struct pa_instant){ticks, before + width / 2, realtime};
+        }
+    }
+    return best;
 }
 
 /* Ticks a second, from two anchors; the wider apart, the better. */
