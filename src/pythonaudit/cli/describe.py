@@ -66,7 +66,11 @@ def describe_args(names: Sequence[str], values: Sequence[Any], info: EventInfo |
             bare.append(value_text(value))
         else:
             readable = _READABLE.get((info.name, name))
-            named.append(_pair(name, readable(value) if readable else value))
+            known = readable(value) if readable else value
+            if isinstance(known, str) and known.startswith(("AF_", "SOCK_")):
+                bare.append(known)
+            else:
+                named.append(_pair(name, known))
     arrow = " -> " if len(names) > 1 and names[0].startswith("src") and names[1].startswith("dst") else " "
     return " ".join(filter(None, [arrow.join(bare), *named]))
 
@@ -124,7 +128,7 @@ def where_text(file: str, line: int, function: str, width: int | None = None) ->
     """A line of code: `/srv/app.py:12 load`, with fewer directories, or no function, where room is short.
 
     Args:
-        width: most characters; None: no limit. The file's name and the line stay whole for longest.
+        width: characters that it should not exceed; the file's name and the line are always whole. None: no limit.
     """
     place = f"{file}:{line}" if line else file
     text = f"{place} {function}"
@@ -135,10 +139,8 @@ def where_text(file: str, line: int, function: str, width: int | None = None) ->
         text = f"…/{'/'.join(parts[-kept:])} {function}"
         if len(text) <= width:
             return text
-    for text in (f"{parts[-1]} {function}", parts[-1]):
-        if len(text) <= width:
-            return text
-    return "…" + parts[-1][len(parts[-1]) - width + 1 :]
+    text = f"{parts[-1]} {function}"
+    return text if len(text) <= width else parts[-1]
 
 
 def is_standard_library(file: str) -> bool:

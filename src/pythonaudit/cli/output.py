@@ -98,34 +98,38 @@ class TableWriter:
         process_columns = 16 if width < 100 else 18 if width < 140 else 22
         rest = max(width - _CLOCK_COLUMNS - process_columns - 2, 20)
         where_columns = rest // 3 if width < 100 else rest * 2 // 5
-        where = _where(event, where_columns) if width >= _WIDTH_FOR_CODE else ""
-        most = rest - self._screen.columns(where) - 1 if where else rest
-        message, columns = self._message(event, most)
-        fill = rest - where_columns - 1 - columns if where else 0
+        parts = [neutralise(event.event), _details(event), _notes(event)]
+        if rest - where_columns > 60 and parts[1] and self._screen.columns(parts[0]) < _EVENT_COLUMNS:
+            parts[0] = self._screen.fit(parts[0], _EVENT_COLUMNS)
+        where = ""
+        if width >= _WIDTH_FOR_CODE:
+            # A long message takes room from directories and function.
+            left = rest - self._screen.columns(" ".join(parts)) - 1
+            where = _where(event, min(left, where_columns))
+            if self._screen.columns(where) > where_columns:
+                where = self._screen.fit(where, where_columns)
+        self._cut(parts, rest - self._screen.columns(where) - 1 if where else rest)
+        used = self._screen.columns(" ".join(filter(None, parts)))
         paint = self._screen.paint
+        styles = (_STYLES.get(event.category, "cyan"), "none", "red")
         cells = [
             paint(times.format_clock(event.time_ns, 3), "dim"),
             paint(self._process(event, process_columns), "cyan"),
-            message + " " * fill,
+            *(paint(part, style) for part, style in zip(parts, styles, strict=True)),
+            " " * (rest - where_columns - used - 2) if where else "",
             paint(where, "dim"),
         ]
         return " ".join(cell for cell in cells if cell)
 
-    def _message(self, event: Event, most: int) -> tuple[str, int]:
-        """Event, details and notes in at most so many columns; and how many they take."""
-        screen, name = self._screen, neutralise(event.event)
-        details, notes = _details(event), _notes(event)
-        if most >= 60 and details and screen.columns(name) < _EVENT_COLUMNS:
-            name = screen.fit(name, _EVENT_COLUMNS)
-        left = most - screen.columns(notes) - bool(notes)
-        if screen.columns(name) > left:
-            name = screen.fit(name, left)
-        left -= screen.columns(name) + 1
-        if screen.columns(details) > left:
-            details = screen.fit(details, left) if left > _LEAST_DETAILS else ""
-        parts = [(name, _STYLES.get(event.category, "cyan")), (details, "none"), (notes, "red")]
-        text = " ".join(screen.paint(part, style) for part, style in parts if part)
-        return text, screen.columns(" ".join(part for part, _ in parts if part))
+    def _cut(self, parts: list[str], most: int) -> None:
+        """Makes name, details and notes fit; the notes stay whole."""
+        columns, fit = self._screen.columns, self._screen.fit
+        left = most - columns(parts[2]) - bool(parts[2])
+        if columns(parts[0]) > left:
+            parts[0] = fit(parts[0], max(left, 1))
+        left -= columns(parts[0]) + 1
+        if columns(parts[1]) > left:
+            parts[1] = fit(parts[1], left) if left > _LEAST_DETAILS else ""
 
     def _process(self, event: Event, columns: int | None) -> str:
         text = self._processes.get(event.process.id)

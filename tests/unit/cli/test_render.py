@@ -90,7 +90,7 @@ def test_no_colours_where_stdout_is_no_terminal(capsys: pytest.CaptureFixture[st
     screen = Screen()
     assert screen.width is None
     assert screen.paint("x", "bold red") == "x"
-    screen.table("T", ["name", "count"], [["\x1b[31mred", 1234567]])
+    screen.table(["name", "count"], [["\x1b[31mred", 1234567]])
     printed = capsys.readouterr().out
     assert r"\x1b[31mred" in printed and "1,234,567" in printed
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", printed)
