@@ -120,7 +120,7 @@ def _batch(decoder: SegmentDecoder, events: Events, schema: pa.Schema) -> pa.Rec
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _dictionary(indices: Column, values: Sequence[str | None]) -> pa.DictionaryArray:
+def _dictionary(indices: Column, values: Sequence[str | bytes | None]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(values, pa.string()))
 
 
@@ -143,7 +143,7 @@ def _names(decoder: SegmentDecoder, events: Events) -> tuple[list[Name], Column]
 
 def _stacks(decoder: SegmentDecoder, events: Events) -> pa.DictionaryArray:
     known, which = np.unique(events.stack, return_inverse=True)
-    texts = [decoder.stack_json(node).decode() if node else None for node in known.tolist()]
+    texts = [decoder.stack_json(node) if node else None for node in known.tolist()]
     return _dictionary(which, texts)
 
 
@@ -186,12 +186,12 @@ def _arguments(data: Any, events: Events) -> pa.Array:
 
 def _described(decoder: SegmentDecoder, events: Events, names: list[Name], which: Column) -> dict[str, pa.Array]:
     data = decoder.segment.data
-    args: list[str | None] = []
-    fields: list[str | None] = []
+    args: list[bytes | None] = []
+    fields: list[bytes | None] = []
     for name, start, length in zip(which.tolist(), events.start.tolist(), events.length.tolist(), strict=True):
-        sound, named = decoder.arguments(names[name], bytes(data[start : start + length]))
-        args.append(sound.decode() if sound else None)
-        fields.append(named.decode() if named else None)
+        sound, named, _ = decoder.said(names[name], bytes(data[start : start + length]))
+        args.append(sound or None)
+        fields.append(named or None)
     templates = pa.array([name.template for name in names], pa.string())
     process = pa.repeat(decoder.process.id, len(events))
     slot = pa.array(events.slot.astype(np.uint32)).cast(pa.string())

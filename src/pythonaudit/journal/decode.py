@@ -38,26 +38,37 @@ class Name:
         text: the name as it was raised.
         info: the catalog's entry, or None: it is an application's.
         category: of the catalog, or "application".
-        pairs: `key=value` pairs of a free-form name.
-        template: the free-form name with `*` for the values; None if there are no pairs.
     """
 
-    __slots__ = ("_heads", "category", "info", "pairs", "template", "template_json", "text")
+    __slots__ = ("_heads", "_message", "category", "info", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.info = catalog.lookup(text)
         self.category = self.info.category if self.info else APPLICATION
-        self.pairs = {} if self.info else fields.parse_pairs(text)
-        self.template = fields.build_template(text) if self.pairs else None
-        head = b'","event":' + orjson.dumps(text) + b',"category":"%s"' % self.category.encode()
-        self._heads = {number: head + source for number, source in _SOURCES.items()}
-        self._heads[0] = head
-        self.template_json = b',"template":' + orjson.dumps(self.template) if self.pairs else b""
+        self._heads: dict[int, bytes] = {}
+        self._message: tuple[dict[str, str], str] | None = None
+
+    @property
+    def message(self) -> tuple[dict[str, str], str]:
+        """`key=value` pairs of a free-form name, and its template."""
+        if self._message is None:
+            self._message = ({}, self.text) if self.info else fields.parse_message(self.text)
+        return self._message
+
+    @property
+    def template(self) -> str | None:
+        """The free-form name with `*` for its values; None if it has none."""
+        pairs, template = self.message
+        return template if pairs else None
 
     def head(self, source: int) -> bytes:
         """Name, category and source as JSON."""
-        return self._heads.get(source) or self._heads[0]
+        found = self._heads.get(source)
+        if found is None:
+            found = b'"event":' + orjson.dumps(self.text) + b',"category":"%s"' % self.category.encode()
+            found = self._heads[source] = found + _SOURCES.get(source, b"")
+        return found
 
 
 class Thread:
@@ -152,7 +163,7 @@ class Event:
     @property
     def values(self) -> list[Any]:
         """Its arguments, decoded."""
-        return _load_array(self._segment.arguments(self._name, self.args)[0]) or []
+        return _load_array(self._segment.said(self._name, self.args)[0]) or []
 
     @property
     def arg_names(self) -> tuple[str, ...]:
@@ -162,7 +173,7 @@ class Event:
     @property
     def fields(self) -> dict[str, Any]:
         """Its arguments by name, for people: tagged forms flattened, None left out."""
-        text = self._segment.arguments(self._name, self.args)[1]
+        text = self._segment.said(self._name, self.args)[1]
         found: dict[str, Any] = orjson.loads(text) if text else {}
         return found
 
@@ -199,23 +210,22 @@ class Event:
     def to_json(self) -> bytes:
         """The event as one JSON object, without a line end."""
         segment, name, thread = self._segment, self._name, self.thread
-        args, named = segment.arguments(name, self.args)
-        return b"".join(
-            (
-                b'{"time":"',
-                format_time(self.time_ns),
-                name.head(self._source),
-                b',"args":' + args if args else b"",
-                b',"fields":' + named if named else b"",
-                name.template_json,
-                thread.before,
-                b"%d" % self.number,
-                thread.after,
-                b',"stack":' + segment.stack_json(self.stack_id) if self.stack_id else b"",
-                _notes_json(self.note_bits) if self.note_bits else b"",
-                b"}",
-            )
+        second, rest = divmod(self.time_ns, 1_000_000_000)
+        return b'{"time":"%s.%09dZ",%s%s%s%d%s%s%s}' % (
+            _format_second(second),
+            rest,
+            name.head(self._source),
+            segment.said(name, self.args)[2],
+            thread.before,
+            self.number,
+            thread.after,
+            segment.stack_member(self.stack_id) if self.stack_id else b"",
+            _notes_json(self.note_bits) if self.note_bits else b"",
         )
+
+
+# Arguments and fields of an event as JSON, and both as members of its JSON object, with the template.
+Said = tuple[bytes, bytes, bytes]
 
 
 class SegmentDecoder:
@@ -233,12 +243,15 @@ class SegmentDecoder:
         self.process = build_process(segment.header, segment.attributes, uid)
         self._names: dict[int, Name] = {}
         self._threads: dict[tuple[int, int, int], Thread] = {}
-        self._arguments: dict[tuple[str, bytes], tuple[bytes, bytes]] = {}
-        self._argument_bytes = 0
+        self._said: dict[tuple[str, bytes], Said] = {}
+        self._said_bytes = 0
+        self._arg_names: dict[tuple[str, int], tuple[str, ...]] = {}
         self._stacks: dict[int, bytes] = {}
         self._stack_bytes = 0
-        self._frames: dict[int, bytes] = {}
+        self._code_json: dict[int, tuple[bytes, bytes]] = {}
         self._parents: list[int] = segment.node_parent.tolist()
+        self._codes: list[int] = segment.node_code.tolist()
+        self._lines: list[int] = segment.node_line.tolist()
 
     def name(self, number: int) -> Name:
         """The name with this string id."""
@@ -251,51 +264,56 @@ class SegmentDecoder:
 
     def events(self, rows: Column) -> Iterator[Event]:
         """The events at these positions of `segment.events`, in this order."""
-        data, names, threads = self.segment.data, self._names, self._threads
+        data, names, threads = bytes(self.segment.data), self._names, self._threads
         for begin in range(0, len(rows), _ROWS):
             part = self.segment.events.take(rows[begin : begin + _ROWS])
-            for moment, source, notes, name_id, inline, stack, start, length, *owner, number in zip(
-                *(column.tolist() for column in part.columns()), strict=True
-            ):
+            columns = (column.tolist() for column in part.columns())
+            for (
+                moment, source, notes, name_id, inline, stack, start, length, slot, tid, interpreter, number
+            ) in zip(*columns, strict=True):  # fmt: skip
                 end = start + length
                 if inline:
-                    name = Name(bytes(data[end : end + inline]).decode("utf-8", "replace"))
+                    name = Name(data[end : end + inline].decode("utf-8", "replace"))
                 else:
                     name = names.get(name_id) or self.name(name_id)
-                key = tuple(owner)
+                key = slot, tid, interpreter
                 thread = threads.get(key)
                 if thread is None:
                     if len(threads) >= _CACHE_ENTRIES:
                         threads.clear()
                     thread = threads[key] = Thread(self.process, *key)
-                args = bytes(data[start:end])
-                yield Event(moment, name, source, args, number, thread, stack, notes, self)
+                yield Event(moment, name, source, data[start:end], number, thread, stack, notes, self)
 
-    def arguments(self, name: Name, args: bytes) -> tuple[bytes, bytes]:
-        """Arguments and fields as JSON; empty where there is nothing to say, or nothing sound."""
-        if len(args) <= 2 and not name.pairs:  # [] or nothing
-            return b"", b""
+    def said(self, name: Name, args: bytes) -> Said:
+        """Arguments and fields as JSON, and both together as members of the event's object, with its
+        template. Empty where there is nothing to say, or nothing sound.
+        """
         key = (name.text, args)
-        found = self._arguments.get(key)
+        found = self._said.get(key)
         if found is None:
             found = self._decode_arguments(name, args)
-            self._argument_bytes += len(name.text) + len(args) + len(found[0]) + len(found[1])
-            if len(self._arguments) >= _CACHE_ENTRIES or self._argument_bytes > _CACHE_BYTES:
-                self._arguments.clear()
-                self._argument_bytes = 0
-            self._arguments[key] = found
+            self._said_bytes += len(name.text) + len(args) + 2 * len(found[2])
+            if len(self._said) >= _CACHE_ENTRIES or self._said_bytes > _CACHE_BYTES:
+                self._said.clear()
+                self._said_bytes = 0
+            self._said[key] = found
         return found
 
     def stack_json(self, node: int) -> bytes:
         """A stack as a JSON array, innermost first."""
+        frames: list[bytes] = []
+        while node and len(frames) < layout.STACK_MAX_NODES:
+            before, after = self._code_json.get(self._codes[node]) or self._build_code_json(self._codes[node])
+            line = self._lines[node]
+            frames.append(b'%s"line":%d,%s' % (before, line, after) if line else before + after)
+            node = self._parents[node]
+        return b"[" + b",".join(frames) + b"]"
+
+    def stack_member(self, node: int) -> bytes:
+        """A stack as a member of an event's JSON object."""
         found = self._stacks.get(node)
         if found is None:
-            frames: list[bytes] = []
-            at = node
-            while at and len(frames) < layout.STACK_MAX_NODES:
-                frames.append(self._frames.get(at) or self._frame_json(at))
-                at = self._parents[at]
-            found = b"[" + b",".join(frames) + b"]"
+            found = b',"stack":' + self.stack_json(node)
             self._stack_bytes += len(found)
             if self._stack_bytes > _CACHE_BYTES:
                 self._stacks.clear()
@@ -303,19 +321,17 @@ class SegmentDecoder:
             self._stacks[node] = found
         return found
 
-    def _frame_json(self, node: int) -> bytes:
-        segment = self.segment
-        code = int(segment.node_code[node])
-        file, line = segment.text(int(segment.code_file[code])), int(segment.node_line[node])
-        frame: dict[str, Any] = {"file": file, "line": line} if line else {"file": file}
-        frame["function"] = segment.text(int(segment.code_function[code]))
-        found = orjson.dumps(frame)
-        # What is kept is in proportion to the segment: nodes are many, but long names are not.
-        if len(found) <= 1024:
-            self._frames[node] = found
+    def _build_code_json(self, code: int) -> tuple[bytes, bytes]:
+        """The JSON object of a frame, before and after its line."""
+        file = self.segment.text(int(self.segment.code_file[code]))
+        function = self.segment.text(int(self.segment.code_function[code]))
+        found = b'{"file":%s,' % orjson.dumps(file), b'"function":%s}' % orjson.dumps(function)
+        # What is kept is in proportion to the segment: codes are many, but long names are not.
+        if len(file) + len(function) <= layout.NAME_MAX_BYTES // 4:
+            self._code_json[code] = found
         return found
 
-    def _decode_arguments(self, name: Name, args: bytes) -> tuple[bytes, bytes]:
+    def _decode_arguments(self, name: Name, args: bytes) -> Said:
         values = _load_array(args) if args else []
         if values is None:
             offset = bytes(self.segment.data).find(args)
@@ -323,12 +339,35 @@ class SegmentDecoder:
             values, args = [], b""
         if b'"$text":' in args and self._resolve(values):
             args = orjson.dumps(values)
-        if name.info is None:
-            named = fields.application_fields(name.pairs, values)
+        pairs, template = name.message
+        described = self._describe(name, pairs, values, args) if values or pairs else b""
+        sound = args if values else b""
+        members = b',"args":' + sound if sound else b""
+        if described:
+            members += b',"fields":' + described
+        if pairs:
+            members += b',"template":' + orjson.dumps(template)
+        return sound, described, members
+
+    def _describe(self, name: Name, pairs: dict[str, str], values: list[Any], args: bytes) -> bytes:
+        """The fields as a JSON object; empty if there are none."""
+        plain = b'"$' not in args  # no tagged form anywhere
+        if name.info is not None:
+            found = fields.named_fields(self._names_of(name, len(values)), values, plain)
+        elif plain and not pairs and len(values) == 1 and isinstance(values[0], dict):
+            return args[1:-1] if values[0] else b""
         else:
-            names = catalog.argument_names(name.text, len(values), self.process.python_version)
-            named = fields.named_fields(names, values)
-        return args if values else b"", orjson.dumps(named) if named else b""
+            found = fields.application_fields(pairs, values)
+        return orjson.dumps(found) if found else b""
+
+    def _names_of(self, name: Name, count: int) -> tuple[str, ...]:
+        key = (name.text, count)
+        found = self._arg_names.get(key)
+        if found is None:
+            found = catalog.argument_names(name.text, count, self.process.python_version)
+            if len(self._arg_names) < _CACHE_ENTRIES:
+                self._arg_names[key] = found
+        return found
 
     def _resolve(self, value: Any, depth: int = 0) -> bool:
         """Puts the text of a `$text` in place of its id, in place. Whether there was any."""

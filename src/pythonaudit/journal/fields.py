@@ -29,34 +29,46 @@ _PAIR = re.compile(
     r"""(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s,;]*))""",
     re.DOTALL,
 )
+_BARE = 4  # the group of a value without quotes
 _ESCAPED_QUOTE = re.compile(r"""\\(["'])""")
+
+
+def parse_message(name: str) -> tuple[dict[str, str], str]:
+    """The `key=value` pairs of a free-form name, and its template."""
+    pairs: dict[str, str] = {}
+    template, end = "", 0
+    if "=" in name:
+        for match in _PAIR.finditer(name):
+            kind = match.lastindex or 0
+            value = match[kind]
+            quoted = kind < _BARE and "\\" in value
+            pairs[match[1]] = _ESCAPED_QUOTE.sub(r"\1", value) if quoted else value
+            template += f"{name[end : match.end(1)]}=*"
+            end = match.end()
+    return pairs, template + name[end:]
 
 
 def parse_pairs(name: str) -> dict[str, str]:
     """The `key=value` pairs of a free-form name."""
-    if "=" not in name:
-        return {}
-    return {match[1]: _pair_value(match) for match in _PAIR.finditer(name)}
+    return parse_message(name)[0]
 
 
 def build_template(name: str) -> str:
     """A free-form name with `*` for each value: what statistics and rules group it by."""
-    if "=" not in name:
-        return name
-    return _PAIR.sub(r"\1=*", name)
+    return parse_message(name)[1]
 
 
-def _pair_value(match: re.Match[str]) -> str:
-    bare: str | None = match[4]
-    if bare is not None:
-        return bare
-    quoted = match[2] if match[2] is not None else match[3]
-    return _ESCAPED_QUOTE.sub(r"\1", quoted)
+def named_fields(names: Sequence[str], values: Sequence[Any], plain: bool = False) -> dict[str, Any]:
+    """The arguments of an event of the catalog, by name; those that are None are left out.
 
-
-def named_fields(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
-    """The arguments of an event of the catalog, by name; those that are None are left out."""
-    return {name: flatten(value) for name, value in zip(names, values, strict=True) if value is not None}
+    Args:
+        names: as many as values.
+        values: the arguments, decoded.
+        plain: there is no tagged form in them.
+    """
+    if plain:
+        return {name: value for name, value in zip(names, values, strict=False) if value is not None}
+    return {name: flatten(value) for name, value in zip(names, values, strict=False) if value is not None}
 
 
 def application_fields(pairs: dict[str, str], values: Sequence[Any]) -> dict[str, Any]:
