@@ -14,6 +14,15 @@ unexport PYTHONAUDIT
 demo: .venv/tools ## shows what is recorded of an application
 	@examples/demo.sh $(BIN)
 
+bench: .venv/tools ## what it costs, beside what one would use instead
+	@for part in cost off read; do echo "== bench/$$part.py"; $(BIN)/python bench/$$part.py || exit 1; done
+
+soak: .venv/dev ## kills and floods for MINUTES=10
+	@MINUTES=$(or $(MINUTES),10) $(BIN)/python -m pytest -s tests/soak/soak.py
+
+docs: .venv/dev ## writes what is generated: the table of events for C, docs/coverage.md
+	@$(BIN)/python -m pythonaudit.catalog.generate
+
 test: .venv/dev ## all tests, on every CPython found on PATH and among pyenv's versions
 	@$(BIN)/python -m pytest $(ARGS)
 
@@ -26,6 +35,7 @@ lint: .venv/dev ## style, types, and C without a single warning
 			-I"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')" \
 			-c -o /dev/null "$$file" || exit 1; \
 	done
+	@$(BIN)/python -m pythonaudit.catalog.generate --check
 	@bash -n .ci/run && bash -n examples/demo.sh
 
 clean: ## removes what was built here

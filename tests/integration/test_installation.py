@@ -8,9 +8,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.conftest import INTERPRETERS, NOT_SOURCES, ROOT, SOURCES
 
 from pythonaudit.cli.interpreters import unrecorded
+from tests.conftest import INTERPRETERS, NOT_SOURCES, ROOT, SOURCES
 
 
 def run(*command: str | Path, **variables: str) -> str:
@@ -77,7 +77,7 @@ def test_an_editable_installation_records_too(tmp_path: Path) -> None:
             shutil.copytree(source, tree / source.name, ignore=shutil.ignore_patterns(*NOT_SOURCES))
         elif source.exists():
             shutil.copy(source, tree)
-    pip = [sys.executable, "-m", "pip", "--python", python]
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]
     packages = Path(pytest.__file__).parent.parent
     run(*pip, "install", "-qq", "--no-deps", "--no-build-isolation", "-e", tree, PYTHONPATH=str(packages))
     run(python, "-c", "pass", PYTHONAUDIT="1", PYTHONAUDIT_DIR=str(tmp_path / "audit"))

@@ -4,9 +4,9 @@ import os
 import sys
 
 import pytest
-from tests.conftest import INTERPRETERS
 
 from pythonaudit.cli.interpreters import SUPPORTED
+from tests.conftest import INTERPRETERS
 
 
 def test_this_interpreter_is_among_them() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.conftest import Installed
 
 from pythonaudit.cli.interpreters import Interpreter
+from tests.conftest import Installed
 
 RECORDER = "_recorder.abi3.so"
 PROGRAM = ["-c", "import sys; print('ran'); sys.exit(7)"]

@@ -4,10 +4,9 @@ import signal
 import stat
 from pathlib import Path
 
-from tests.conftest import Installed
-
 from pythonaudit.journal.layout import STATE_CLEAN_END, STATE_OPEN
 from pythonaudit.journal.summary import Summary, summarise
+from tests.conftest import Installed
 
 CUT_OFF = """
 import os, sys
