@@ -39,7 +39,7 @@ int pa_held_open(struct pa_held *ret, const struct pa_held *parent, const char *
         return -errno;
     /* fstat alone would believe whoever took the number since */
     if (fstatat(at, name, &ret->st, flags & O_NOFOLLOW ? AT_SYMLINK_NOFOLLOW : 0) != 0 ||
-        !pa_held_still(ret))
+        !pa_held_still(ret) || (parent != NULL && !pa_held_still(parent)))
         return -EBADF;          /* whose it is now cannot be told: it stays open */
     return 0;
 }

@@ -41,13 +41,11 @@ static int make_directory(const struct pa_held *parent, const char *name, mode_t
         return -EBADF;
     if (mkdirat(parent->fd, name, mode) != 0)
         return errno == EEXIST ? 0 : -errno;
-    int error = pa_held_open(&made, parent, name, O_PATH | O_NOFOLLOW, 0);
+    int error = pa_held_open(&made, parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
     if (error == 0) {
+        /* an O_PATH descriptor knows no fchmod, and the umask may forbid another one */
         snprintf(path, sizeof path, "/proc/self/fd/%d", made.fd);
-        if (!S_ISDIR(made.st.st_mode) || made.st.st_uid != geteuid())
-            error = -EPERM;     /* exchanged at once: not what we made */
-        else if ((made.st.st_mode & 01777) != mode)
-            /* an O_PATH descriptor knows no fchmod, and the umask may forbid another one */
+        if ((made.st.st_mode & 01777) != mode)
             error = !pa_held_still(&made) ? -EBADF : chmod(path, mode) != 0 ? -errno : 0;
         pa_held_close(&made);
     }

@@ -1,9 +1,8 @@
 /* Runs the recorder's settings, policy and store by hand: one command a line on stdin,
  * its parts separated by tabs, one line of answer on stdout. See store_driver.py.
  *
- * Built with --wrap=openat and --wrap=fallocate, it also plays what is hard to get right
- * at the right moment: another thread that takes a descriptor's number as soon as it was
- * opened, and a file system that cannot allocate. */
+ * Built with --wrap, it also plays what is hard to have at the right moment: another
+ * thread that takes the numbers of descriptors, and a file system that cannot allocate. */
 #define _GNU_SOURCE 1
 #include <errno.h>
 #include <fcntl.h>
@@ -22,15 +21,33 @@
 #include "store.h"
 
 int __real_openat(int at, const char *path, int flags, ...);
+int __real_fstat(int fd, struct stat *ret);
 int __real_fallocate(int fd, int mode, off_t offset, off_t length);
 
 static struct pa_store store;
 static char repairs[16384];
 
-/* The thief: the `steal_in`-th openat from now loses its number to the victim. */
-static int steal_in, stolen = -1;
+/* The thief: another thread that closes all descriptors and opens its own in their place,
+ * just after the `steal_in`-th time from now that a file was opened or just before one is
+ * looked at. Between a look and what is done next nobody can help. */
+static int steal_in, stolen[16], stolen_count;
 static char victim[4096];
 static int no_fallocate;
+
+static void maybe_steal(void)
+{
+    struct stat st;
+    if (steal_in == 0 || --steal_in > 0)
+        return;
+    int flags = stat(victim, &st) == 0 && S_ISDIR(st.st_mode) ? O_RDONLY | O_DIRECTORY : O_RDWR;
+    for (int fd = 3; fd < 16; fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            stolen[stolen_count++] = fd;
+    int other = __real_openat(AT_FDCWD, victim, flags);
+    for (int i = 0; i < stolen_count; i++)
+        dup2(other, stolen[i]);
+    close(other);
+}
 
 int __wrap_openat(int at, const char *path, int flags, ...);
 int __wrap_openat(int at, const char *path, int flags, ...)
@@ -39,15 +56,15 @@ int __wrap_openat(int at, const char *path, int flags, ...)
     va_start(more, flags);
     int fd = __real_openat(at, path, flags, va_arg(more, mode_t));
     va_end(more);
-    if (fd >= 0 && steal_in > 0 && --steal_in == 0) {
-        struct stat st;
-        int directory = stat(victim, &st) == 0 && S_ISDIR(st.st_mode);
-        int other = __real_openat(AT_FDCWD, victim, directory ? O_RDONLY | O_DIRECTORY : O_RDWR);
-        dup2(other, fd);
-        close(other);
-        stolen = fd;
-    }
+    maybe_steal();
     return fd;
+}
+
+int __wrap_fstat(int fd, struct stat *ret);
+int __wrap_fstat(int fd, struct stat *ret)
+{
+    maybe_steal();
+    return __real_fstat(fd, ret);
 }
 
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t length);
@@ -122,6 +139,7 @@ static void glob(const char *glob_hex, const char *name_hex)
     free(name);
 }
 
+/* Answers 1 where the descriptor is not the file that it should be. */
 static void create(const char *name, uint64_t bytes)
 {
     struct stat st;
@@ -130,7 +148,7 @@ static void create(const char *name, uint64_t bytes)
         printf("%d\n", fd);
         return;
     }
-    int right = fstat(fd, &st) == 0 && st.st_dev == store.file_device && st.st_ino == store.file_inode &&
+    int right = __real_fstat(fd, &st) == 0 && st.st_dev == store.file_device && st.st_ino == store.file_inode &&
                 (uint64_t)st.st_size == bytes && (uint64_t)st.st_blocks * 512 >= bytes;
     pa_store_close(fd, store.file_device, store.file_inode);
     printf("%d\t%llu\n", right ? 0 : 1, (unsigned long long)st.st_ino);
@@ -143,20 +161,22 @@ static void resize(int grow, const char *name, uint64_t inode, uint64_t from, ui
     printf("%d\n", (grow ? pa_store_grow : pa_store_trim)(&store, name, device, inode, from, to));
 }
 
-/* What became of the number that was taken: still the victim, or was it not reached? */
+/* What became of what the thief has: "untouched", or did nobody come to that? */
 static void thief(void)
 {
     struct stat mine, theirs;
-    if (stolen < 0)
-        puts("not reached");
-    else if (fstat(stolen, &theirs) == 0 && stat(victim, &mine) == 0 && mine.st_ino == theirs.st_ino)
-        puts("untouched");
-    else
-        puts("closed");
-    if (stolen >= 0)
-        close(stolen);
-    stolen = -1;
+    const char *became = stolen_count > 0 ? "untouched" : "nothing to steal";
+    if (steal_in > 0)
+        became = "not reached";
     steal_in = 0;
+    stat(victim, &mine);
+    for (int i = 0; i < stolen_count; i++) {
+        if (fstat(stolen[i], &theirs) != 0 || mine.st_ino != theirs.st_ino)
+            became = "closed";
+        close(stolen[i]);
+    }
+    stolen_count = 0;
+    puts(became);
 }
 
 static int open_descriptors(void)

@@ -26,7 +26,7 @@ NATIVE = Path(__file__).resolve().parents[2] / "native"
 PARTS = ("settings", "policy", "held", "store", "evict")
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O1"]
 STRICT = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
-WRAP = ["-Wl,--wrap=openat", "-Wl,--wrap=fallocate"]
+WRAP = [f"-Wl,--wrap={function}" for function in ("openat", "fstat", "fallocate")]
 
 
 KIB, MIB = 1 << 10, 1 << 20

@@ -11,6 +11,7 @@ from errno import EDQUOT
 from pathlib import Path
 
 import pytest
+
 from tests.native.store_driver import KIB, MIB, Driver, held, names, usage
 
 OPEN, ROTATED, CLEAN_END = 1, 2, 3
@@ -140,38 +141,40 @@ def before_this_boot() -> float:
 OTHER_BOOT = bytes(range(16))
 
 
-@pytest.mark.parametrize(
-    ("content", "age", "goes"),
-    [
-        (header(), None, True),
-        (header(process=(LIVE[0], LIVE[1] - 1)), None, True),
-        (header(process=LIVE), None, False),
-        (header(process=LIVE, boot=OTHER_BOOT), before_this_boot(), True),
-        (header(process=LIVE, boot=OTHER_BOOT), None, False),
-        (header(boot=OTHER_BOOT), None, False),
-        (header(boot=bytes(16)), None, False),
-        (header(namespace=1), None, False),
-        (header(namespace=0), None, False),
-        (header(process=(LIVE[0], 0)), None, False),
-        (header(process=(2**31 + 5, 5)), None, False),
-        (header(state=ROTATED, boot=OTHER_BOOT, namespace=1), None, True),
-        (header(state=CLEAN_END, process=LIVE), None, True),
-        (header(state=9), None, True),
-        (header(state=9, process=LIVE), None, False),
-        (header(state=ROTATED, major=2), None, False),
-        (header(state=ROTATED, incompatible=1 << 31), None, False),
-        (b"", None, False),
-        (b"", time.time() - 4000, True),
-        (b"not a segment", time.time() - 4000, True),
-        (b"not a segment", None, False),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_who_is_dead(box: Path, driver: Driver, content: bytes, age: float | None, goes: bool) -> None:
+LONG_AGO = time.time() - 4000
+
+#: What the file holds, when it was last written if not now, and whether it may be removed.
+JUDGED: dict[str, tuple[bytes, float | None, bool]] = {
+    "no such process": (header(), None, True),
+    "its number is another's now": (header(process=(LIVE[0], LIVE[1] - 1)), None, True),
+    "alive": (header(process=LIVE), None, False),
+    "before this boot": (header(process=LIVE, boot=OTHER_BOOT), before_this_boot(), True),
+    "of another host": (header(boot=OTHER_BOOT), None, False),
+    "of an unknown boot": (header(boot=bytes(16)), None, False),
+    "of another namespace": (header(namespace=1), None, False),
+    "of an unknown namespace": (header(namespace=0), None, False),
+    "of unknown age": (header(process=(LIVE[0], 0)), None, False),
+    "no process number": (header(process=(2**31 + 5, 5)), None, False),
+    "rotated, elsewhere": (header(state=ROTATED, boot=OTHER_BOOT, namespace=1), None, True),
+    "ended": (header(state=CLEAN_END, process=LIVE), None, True),
+    "unknown state, dead": (header(state=9), None, True),
+    "unknown state, alive": (header(state=9, process=LIVE), None, False),
+    "of a later format": (header(state=ROTATED, major=2), None, False),
+    "with an unknown flag": (header(state=ROTATED, incompatible=1 << 31), None, False),
+    "not begun": (b"", None, False),
+    "never begun": (b"", LONG_AGO, True),
+    "not a segment": (b"something else", None, False),
+    "not a segment, old": (b"something else", LONG_AGO, True),
+}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_who_is_dead(box: Path, driver: Driver, name: str) -> None:
+    content, written, goes = JUDGED[name]
     fill(box, 7)
     path = put(box, "judged", content)
-    if age is not None:
-        os.utime(path, (age, age))
+    if written is not None:
+        os.utime(path, (written, written))
     assert driver.ask_number("create", "new.pyaudit", 4096) == (0 if goes else -EDQUOT)
     assert path.exists() is not goes
     assert driver.ask_number("evicted") == 0
@@ -190,9 +193,8 @@ def test_a_process_that_ended_and_was_not_waited_for(box: Path, driver: Driver) 
 
 def test_short_and_odd_files(box: Path, driver: Driver) -> None:
     fill(box, 7)
-    long_ago = time.time() - 4000
     for i, content in enumerate([b"", b"PYAUDIT\n", header(state=ROTATED)[:383], bytes(100 * KIB)]):
-        os.utime(put(box, f"odd{i}", content, size=0), (long_ago, long_ago))
+        os.utime(put(box, f"odd{i}", content, size=0), (LONG_AGO, LONG_AGO))
     put(box, "odd9", header(state=ROTATED)[:384], size=0)
     put(box, "a-big-one", header(state=ROTATED), size=SIZE)
     driver.create("new.pyaudit", SIZE)
@@ -211,18 +213,20 @@ SEGMENTS = {
     "up to the first that is not committed": (
         header(state=ROTATED) + chunk([entry(EVENT), entry(EVENT, commit=0), entry(EVENT)]), 1),
     "several chunks": (
-        header(state=ROTATED) + chunk([entry(EVENT)] * 3) + chunk([b"\7\0\0\0" * 4] * 9, kind=STRINGS)
+        header(state=ROTATED) + chunk([entry(EVENT)] * 3) + chunk([entry(EVENT)] * 9, kind=STRINGS)
         + chunk([entry(EVENT, commit=9)] * 4, generation=9, size=8192), 7),
     "a full chunk": (header(state=ROTATED) + chunk([entry(EVENT)] * ((64 * KIB - 64) // 32), size=64 * KIB), 2046),
     "a chunk of more than one window": (
         header(state=ROTATED) + chunk([entry(EVENT)] * 3000, size=100 * KIB), 3000),
     "longer entries of a later version": (
         header(state=ROTATED) + chunk([entry(EVENT).ljust(40, b"\0")] * 4), 4),
-    "a later header": (header(state=ROTATED, size=8192) + chunk([entry(EVENT)] * 4), 4),
+    "a later header": (
+        header(state=ROTATED, size=8192)[:4096] + chunk([entry(EVENT)]) + chunk([entry(EVENT)] * 4), 4),
+    "entries that are too short": (header(state=ROTATED) + chunk([entry(EVENT)[:16]] * 4), 0),
     "one never published": (
         header(state=ROTATED) + chunk([entry(EVENT)], magic=0) + chunk([entry(EVENT)] * 2), 2),
-    "a chunk that ends behind the file": (header(state=ROTATED) + chunk([entry(EVENT)], size=4096)[:12]
-        + chunk([entry(EVENT)])[12:64].ljust(4084, b"\0") + chunk([entry(EVENT)] * 2), 2),
+    "a chunk that ends behind the file": (
+        header(state=ROTATED) + chunk([entry(EVENT)], size=2 * SIZE)[:4096] + chunk([entry(EVENT)] * 2), 2),
     "generation 0": (header(state=ROTATED) + chunk([entry(0, commit=0)] * 2, generation=0), 0),
     "forged counts": (
         header(state=ROTATED, losses={0: 2**64 - 1, 1: 5}) + chunk([entry(COUNT, count=2**64 - 1)] * 2),

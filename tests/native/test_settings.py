@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.native.store_driver import Driver, program
 
 ROOT = os.geteuid() == 0
@@ -109,7 +110,7 @@ SENSELESS = [
     ("STACK", "6 4", "6 4", STACK, "64"),
     ("STACK", "18446744073709551617", "18446744073709551617", STACK, "64"),
     ("STACK", "7\x1b[31m\nx", "7?[31m?x", STACK, "64"),
-    ("STACK", "\u202e5\x9b", "???5??", STACK, "64"),
+    ("STACK", "\u202e5\x9b\x7f", "???5???", STACK, "64"),
     ("STACK", "9" * 81, "9" * 80 + "...", STACK, "64"),
     ("STACK", "9" * 80, "9" * 80, STACK, "64"),
     ("MAX_BYTES", "1048575", "1048575", SIZE, "2G"),

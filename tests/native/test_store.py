@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from errno import EACCES, EBADF, EEXIST, EMFILE, ENOENT, ENOTDIR, EPERM, ESTALE
+from errno import EACCES, EDQUOT, EEXIST, EMFILE, ENOENT, ENOTDIR, EPERM, ESTALE
 from pathlib import Path
 
 import pytest
+
 from tests.native.store_driver import KIB, MIB, Driver, held, mode, names, program, usage, user
 
 ROOT = os.geteuid() == 0
@@ -370,9 +371,9 @@ def test_few_descriptors_left(place: Path, driver: Driver, spare: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "directory"])
-@pytest.mark.parametrize("command", ["open", "create", "grow", "trim"])
-def test_a_descriptor_taken_by_another_thread_is_left_alone(place: Path, kind: str, command: str) -> None:
-    """As soon as it was opened, for each descriptor that the command opens."""
+@pytest.mark.parametrize("command", ["open", "create", "grow", "trim", "evict"])
+def test_descriptors_taken_by_another_thread_are_left_alone(place: Path, kind: str, command: str) -> None:
+    """At each moment at which that can be noticed."""
     victim = place / "victim"
     if kind == "file":
         victim.write_bytes(b"the application's own" * 400)
@@ -380,27 +381,30 @@ def test_a_descriptor_taken_by_another_thread_is_left_alone(place: Path, kind: s
         victim.mkdir()
     victim.chmod(0o640)
     before = victim.stat()
-    for nth in range(1, 100):
-        with Driver(umask=0o777) as driver:  # so that modes have to be set, too
+    with Driver(umask=0o777) as driver:  # so that modes have to be set, too
+        for nth in range(1, 200):
             directory, inode = place / f"{nth}", 0
             if command != "open":
-                driver.open(directory)
-                inode = driver.create("x.pyaudit", 8192)
+                box = driver.open(directory, 16 * KIB)
+                inode = driver.create("x.pyaudit", 8 * KIB)
+                (box / "unfinished.pyaudit").write_bytes(bytes(8 * KIB))
+                os.utime(box / "unfinished.pyaudit", (0, 0))
             commands: dict[str, tuple[object, ...]] = {
                 "open": ("open", directory, MIB, 0),
-                "create": ("create", "y.pyaudit", 8192),
-                "grow": ("grow", "x.pyaudit", inode, 8192, 65536),
-                "trim": ("trim", "x.pyaudit", inode, 8192, 4096),
+                "create": ("create", "y.pyaudit", 4 * KIB),
+                "grow": ("grow", "x.pyaudit", inode, 8 * KIB, 12 * KIB),
+                "trim": ("trim", "x.pyaudit", inode, 8 * KIB, 4 * KIB),
+                "evict": ("create", "y.pyaudit", 12 * KIB),
             }
             driver.ask("steal", victim, nth)
             error = driver.ask_number(*commands[command])
             became = driver.ask("thief")[0]
-        after = victim.stat()
-        assert (after.st_mode, after.st_size, after.st_mtime_ns, after.st_nlink) == (
-            before.st_mode, before.st_size, before.st_mtime_ns, before.st_nlink)  # fmt: skip
-        if became == "not reached":
-            assert error == 0
-            break
-        assert became == "untouched"
-        assert error in (0, -EBADF)
-    assert nth > 3
+            after = victim.stat()
+            assert (after.st_mode, after.st_size, after.st_mtime_ns, after.st_nlink) == (
+                before.st_mode, before.st_size, before.st_mtime_ns, before.st_nlink)  # fmt: skip
+            if became == "not reached":
+                assert error == (-EDQUOT if command == "evict" else 0)
+                break
+            assert became in ("untouched", "nothing to steal")
+            assert error <= (1 if command == "create" else 0), "1: taken on the way to the caller"
+    assert nth > 10
