@@ -87,6 +87,8 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit status. Nothing but SystemExit (from --help and --version) escapes for a user's mistake.
     """
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - it was closed by whoever started us
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # ASCII terminals: no character fails

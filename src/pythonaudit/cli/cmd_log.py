@@ -11,8 +11,8 @@ from collections import defaultdict
 from pythonaudit.cli import filters
 from pythonaudit.cli.describe import process_label
 from pythonaudit.cli.filters import Selection
-from pythonaudit.cli.output import WRITERS
-from pythonaudit.cli.render import neutralise
+from pythonaudit.cli.formats import FORMATS
+from pythonaudit.cli.render import Output, neutralise
 from pythonaudit.journal.reader import Journal
 from pythonaudit.journal.summary import named_losses
 
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("-n", type=filters.count, metavar="N", help="the last N that match; all by default")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with new events as they come")
-    parser.add_argument("--format", choices=tuple(WRITERS), default="table", help="default: table")
+    parser.add_argument("--format", choices=tuple(FORMATS), default="table", help="default: table")
     filters.add_arguments(parser)
 
 
@@ -49,17 +49,20 @@ def run(args: argparse.Namespace) -> int:
     """Prints the events; always 0."""
     journal = filters.open_journal(args.dir)
     selection = filters.select(journal, args, time.time_ns())
-    write = WRITERS[args.format]()
+    output = Output()
+    form = FORMATS[args.format](output.is_terminal)
+    output.write(form.header())
     if args.follow:
         for event in selection.follow(journal, args.n, threading.Event()):
-            write(event)
-            sys.stdout.flush()
+            output.write(form.line(event))
+            output.flush()
         return 0
     printed = 0
     events = selection.events(journal) if args.n is None else selection.tail(journal, args.n)
-    for printed, event in enumerate(events, 1):  # noqa: B007
-        write(event)
-    sys.stdout.flush()
+    for event in events:
+        output.write(form.line(event))
+        printed += 1
+    output.flush()
     if not printed:
         known = "no event matches" if journal.heads() else "no event is recorded"
         _say(f"{known} in {journal.directory}")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pythonaudit.cli import filters, times
 from pythonaudit.cli.describe import process_label, process_name
-from pythonaudit.cli.render import Screen, csv_cell, neutralise, neutralise_json
+from pythonaudit.cli.render import Output, Screen, csv_line, neutralise, neutralise_json
 from pythonaudit.cli.tally import Stats, Tally, take_stats
 from pythonaudit.journal.process import Process
 
@@ -24,7 +23,10 @@ the whole life of their process, and no arguments: --path, --text and --where le
 Key = TypeVar("Key", bound="str | tuple[Any, ...]")
 Cells = TypeVar("Cells", bound="tuple[str, ...]")
 
+Row = tuple[str | int, ...]
+
 _TABLE_ROWS = 20
+_COUNTS = ("recorded", "counted")
 _CSV_COLUMNS = (
     *("kind", "event", "template", "category", "source", "process", "pid", "name", "run", "recorded"),
     *("counted", "first", "last", "time", "reason", "count"),
@@ -36,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     help_n = f"the N most frequent of each kind (default: all; table: {_TABLE_ROWS})"
     parser.add_argument("-n", type=filters.count, metavar="N", help=help_n)
-    parser.add_argument("--format", choices=tuple(_PRINTERS), default="table", help="default: table")
+    parser.add_argument("--format", choices=tuple(_WRITERS), default="table", help="default: table")
     filters.add_arguments(parser)
 
 
@@ -44,35 +46,41 @@ def run(args: argparse.Namespace) -> int:
     """Prints the counts; always 0."""
     journal = filters.open_journal(args.dir)
     stats = take_stats(journal, filters.select(journal, args, time.time_ns()))
-    _PRINTERS[args.format](stats, args.n)
+    output = Output()
+    _WRITERS[args.format](output, stats, args.n)
+    output.flush()
     if not stats.labels:
         print(f"pythonaudit: no event matches in {neutralise(str(args.dir))}", file=sys.stderr)
     return 0
 
 
-def _print_table(stats: Stats, most: int | None) -> None:
-    screen = Screen()
+def _write_table(output: Output, stats: Stats, most: int | None) -> None:
+    screen = Screen(output.is_terminal)
     most = _TABLE_ROWS if most is None else most
-    total = stats.total()
-    print(screen.paint(_headline(stats, total), "bold"))
-    if not stats.trails:
-        return
+    output.write(screen.paint(_headline(stats), "bold") + "\n")
     names = {(label.text, label.category, label.source): t for label, t in stats.labels.items()}
-    print()
-    _print_tallies(screen, ("event", "category", "source"), names, most)
     categories = {(name,): tally for name, tally in stats.by(lambda label: label.category).items()}
-    print()
-    _print_tallies(screen, ("category",), categories, most)
     sources = {(name,): tally for name, tally in stats.by(lambda label: label.source).items()}
-    print()
-    _print_tallies(screen, ("source",), sources, most)
-    print()
-    _print_processes(screen, stats, most)
-    print()
-    _print_losses(screen, stats)
+    tables = (
+        (("event", "category", "source", *_COUNTS), _count_rows(names)),
+        (("category", *_COUNTS), _count_rows(categories)),
+        (("source", *_COUNTS), _count_rows(sources)),
+        (("process", "run", "begun", *_COUNTS, "lost"), _process_rows(stats)),
+    )
+    for columns, rows in tables:
+        if rows:
+            output.write("\n" + screen.table(columns, rows[:most]))
+        if len(rows) > most:
+            output.write(screen.paint(f"and {len(rows) - most:,} more; -n N shows N", "dim") + "\n")
+    if stats.losses:
+        columns = ("process", "lost", "event", "time", "count")
+        output.write("\n" + screen.table(columns, _loss_rows(stats)))
+    else:
+        output.write("\nNothing was lost.\n")
 
 
-def _headline(stats: Stats, total: Tally) -> str:
+def _headline(stats: Stats) -> str:
+    total = stats.total()
     text = f"{_number(total.recorded, 'event')} recorded, {total.counted:,} only counted,"
     text += f" in {_number(len(stats.processes), 'process', 'processes')}"
     if total.first_ns is not None and total.last_ns is not None:
@@ -81,70 +89,47 @@ def _headline(stats: Stats, total: Tally) -> str:
     return text
 
 
-def _print_tallies(screen: Screen, columns: Sequence[str], tallies: Mapping[Cells, Tally], most: int) -> None:
-    rows: list[tuple[str | int, ...]] = [
-        (*key, tally.recorded, tally.counted) for key, tally in _by_frequency(tallies)
-    ]
-    screen.table((*columns, "recorded", "counted"), rows[:most])
-    _print_more(screen, len(rows) - most)
+def _count_rows(tallies: Mapping[Cells, Tally]) -> list[Row]:
+    return [(*key, tally.recorded, tally.counted) for key, tally in _by_frequency(tallies)]
 
 
-def _print_processes(screen: Screen, stats: Stats, most: int) -> None:
+def _process_rows(stats: Stats) -> list[Row]:
+    trails = {trail.process.id: trail for trail in stats.trails}
+    rows: list[Row] = []
+    for key, tally in _by_frequency(stats.processes):
+        if key in trails:  # else it began after the events were read
+            process, begun = trails[key].process, times.format_moment(trails[key].begin_ns, 3)
+            counts = (tally.recorded, tally.counted, stats.lost(key))
+            rows.append((process_label(process), process.run or "", begun, *counts))
+    return rows
+
+
+def _loss_rows(stats: Stats) -> list[Row]:
     names = {trail.process.id: process_label(trail.process) for trail in stats.trails}
-    runs = {trail.process.id: trail.process.run or "" for trail in stats.trails}
-    begun = {trail.process.id: times.format_moment(trail.begin_ns, 3) for trail in stats.trails}
-    rows = [
-        (names[key], runs[key], begun[key], tally.recorded, tally.counted, stats.lost(key))
-        for key, tally in _by_frequency(stats.processes)
-        if key in names
-    ]
-    screen.table(("process", "run", "begun", "recorded", "counted", "lost"), rows[:most])
-    _print_more(screen, len(rows) - most)
+    rows: list[Row] = []
+    for loss in stats.losses:
+        who, when = names.get(loss.process or "", ""), times.format_moment(loss.time_ns, 3)
+        rows.append((who, loss.reason, loss.event or "", when, loss.count))
+    return rows
 
 
-def _print_losses(screen: Screen, stats: Stats) -> None:
-    if not stats.losses:
-        print("Nothing was lost.")
-        return
-    names = {trail.process.id: process_label(trail.process) for trail in stats.trails}
-    rows = [
-        (
-            names.get(loss.process or "", ""),
-            loss.reason,
-            loss.event or "",
-            times.format_moment(loss.time_ns, 3),
-            loss.count,
-        )
-        for loss in stats.losses
-    ]
-    screen.table(("process", "lost", "event", "time", "count"), rows)
-
-
-def _print_more(screen: Screen, count: int) -> None:
-    if count > 0:
-        print(screen.paint(f"and {count:,} more; -n N shows N", "dim"))
-
-
-def _print_jsonl(stats: Stats, most: int | None) -> None:
-    harmless = sys.stdout.isatty()
+def _write_jsonl(output: Output, stats: Stats, most: int | None) -> None:
     for row in _rows(stats, most):
-        line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode()
-        sys.stdout.buffer.write((neutralise_json(line) if harmless else line) + b"\n")
+        line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        output.write(neutralise_json(line) if output.is_terminal else line)
 
 
-def _print_csv(stats: Stats, most: int | None) -> None:
-    harmless = sys.stdout.isatty()
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(_CSV_COLUMNS)
+def _write_csv(output: Output, stats: Stats, most: int | None) -> None:
+    output.write(csv_line(_CSV_COLUMNS, output.is_terminal))
     for row in _rows(stats, most):
-        cells = [csv_cell(row.get(column, "loss" if column == "kind" else None)) for column in _CSV_COLUMNS]
-        writer.writerow(map(neutralise, cells) if harmless else cells)
+        cells = [row.get(column, "loss" if column == "kind" else None) for column in _CSV_COLUMNS]
+        output.write(csv_line(cells, output.is_terminal))
 
 
-_PRINTERS: Mapping[str, Callable[[Stats, int | None], None]] = {
-    "table": _print_table,
-    "jsonl": _print_jsonl,
-    "csv": _print_csv,
+_WRITERS: Mapping[str, Callable[[Output, Stats, int | None], None]] = {
+    "table": _write_table,
+    "jsonl": _write_jsonl,
+    "csv": _write_csv,
 }
 
 

@@ -4,7 +4,7 @@ Text from events is untrusted: an event may carry escape sequences that move the
 further lines, bidirectional marks that swap what is read, or a formula that a spreadsheet runs. So
 
 - `neutralise` turns whatever does not print into `\\x1b` and the like, on terminals and in pipes alike;
-- `csv_cell` puts an apostrophe before what a spreadsheet would take for a formula.
+- `csv_line` puts an apostrophe before what a spreadsheet would take for a formula.
 
 Rich knows what the terminal can do (TERM, NO_COLOR, FORCE_COLOR, COLUMNS) and how wide a character is.
 It is imported only when something is laid out: JSON and CSV start without it.
@@ -12,11 +12,14 @@ It is imported only when something is laid out: JSON and CSV start without it.
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
 from collections.abc import Sequence
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _GAP = 2
+_WRITE_BYTES = 1 << 16
 _NARROWEST = 12
 
 
@@ -28,41 +31,77 @@ def neutralise(text: str) -> str:
 
 
 def neutralise_json(line: bytes) -> bytes:
-    r"""The same for JSON text, and still the same JSON: `\u009b` instead of the character."""
+    r"""The same for a line of JSON, and still the same JSON: `\u009b` instead of the character."""
     if line.isascii() and b"\x7f" not in line:
         return line
-    return "".join(char if char.isprintable() else _json_escape(char) for char in line.decode()).encode()
+    text = line.decode().rstrip("\n")
+    return "".join(char if char.isprintable() else _json_escape(char) for char in text).encode() + b"\n"
 
 
-def csv_cell(value: object) -> str:
-    """A cell of CSV; text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    if value is None:
-        return ""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return str(value)
+def csv_line(cells: Sequence[object], is_terminal: bool) -> str:
+    """A line of CSV, its end included. None is an empty cell.
+
+    Args:
+        cells: text that a spreadsheet would run as a formula gets an apostrophe in front.
+        is_terminal: neutralise the text: it is shown at once.
+    """
+    line = io.StringIO()
+    texts = (_csv_text(cell) for cell in cells)
+    # Told that lines end with both, it quotes cells that have either.
+    writer = csv.writer(line, lineterminator="\r\n")
+    writer.writerow(map(neutralise, texts) if is_terminal else texts)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
-class Screen:
-    """Stdout, for people: a terminal with a width and colours, or a pipe with neither.
+class Output:
+    """Stdout. Text is gathered: a million lines are few writes, whatever PYTHONUNBUFFERED says.
 
     Attributes:
-        width: columns of the terminal; None: no terminal, nothing is cut.
+        is_terminal: whether somebody looks at it.
     """
 
     def __init__(self) -> None:
+        self.is_terminal = sys.stdout.isatty()
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def write(self, text: str | bytes) -> None:
+        """Takes text; characters that stdout cannot show are escaped."""
+        part = text if isinstance(text, bytes) else text.encode(sys.stdout.encoding, "backslashreplace")
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size >= _WRITE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what has been gathered."""
+        sys.stdout.buffer.write(b"".join(self._parts))
+        sys.stdout.flush()
+        self._parts.clear()
+        self._size = 0
+
+
+class Screen:
+    """How wide stdout is, for people, and how to lay text out on it."""
+
+    def __init__(self, is_terminal: bool) -> None:
         from rich.cells import cell_len, set_cell_size
         from rich.color import ColorSystem
         from rich.console import Console
         from rich.style import Style
 
         self._console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+        self._is_terminal = is_terminal
         self._cell_len = cell_len
         self._set_cell_size = set_cell_size
         self._system = None if self._console.color_system is None else ColorSystem.STANDARD
         self._style = Style
         self._styles: dict[str, Style] = {}
-        self.width: int | None = self._console.width if sys.stdout.isatty() else None
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal, which can change; None: no terminal, nothing is cut."""
+        return self._console.width if self._is_terminal else None
 
     def paint(self, text: str, style: str) -> str:
         """Text in a style (Rich's words: `bold red`), where colours are wanted. It must be neutralised."""
@@ -93,16 +132,16 @@ class Screen:
         """The columns that text takes: two for wide characters, none for combining ones."""
         return len(text) if text.isascii() else self._cell_len(text)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str | int]]) -> None:
-        """Prints a table: numbers to the right; the first column gives way where room is short."""
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
+        """A table, numbers to the right; the first column gives way where room is short."""
         cells = [[_cell(value) for value in row] for row in rows]
         widths = [max(map(self.columns, column)) for column in zip(columns, *cells, strict=True)]
         if self.width is not None:
             others = sum(widths[1:]) + _GAP * (len(widths) - 1)
             widths[0] = max(min(widths[0], self.width - others), _NARROWEST)
-        print(self.paint(self._row(columns, widths, rows[0] if rows else columns), "dim"))
-        for row, values in zip(cells, rows, strict=True):
-            print(self._row(row, widths, values))
+        lines = [self.paint(self._row(columns, widths, rows[0] if rows else columns), "dim")]
+        lines += [self._row(row, widths, values) for row, values in zip(cells, rows, strict=True)]
+        return "".join(f"{line}\n" for line in lines)
 
     def _row(self, cells: Sequence[str], widths: Sequence[int], values: Sequence[object]) -> str:
         fitted = (
@@ -114,6 +153,14 @@ class Screen:
 
 def _cell(value: str | int) -> str:
     return f"{value:,}" if isinstance(value, int) else neutralise(value)
+
+
+def _csv_text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return "'" + value
+    return str(value)
 
 
 def _json_escape(char: str) -> str:

@@ -1,5 +1,7 @@
 """Untrusted text on terminals, in JSON lines and in CSV."""
 
+import csv
+import io
 import json
 import re
 import sys
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pythonaudit.cli.render import Screen, csv_cell, neutralise, neutralise_json
+from pythonaudit.cli.render import Screen, csv_line, neutralise, neutralise_json
 
 HOSTILE = [char for char in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(char) in
            ("Cc", "Cf", "Cs", "Zl", "Zp")]  # fmt: skip
@@ -51,8 +53,8 @@ def test_what_is_neutralised_prints(text: str) -> None:
     )
 )
 def test_json_is_neutralised_without_changing_what_it_says(value: object) -> None:
-    shown = neutralise_json(json.dumps(value, ensure_ascii=False).encode())
-    assert shown.decode().isprintable()
+    shown = neutralise_json(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+    assert shown.decode().removesuffix("\n").isprintable()
     assert json.loads(shown) == value
 
 
@@ -72,25 +74,27 @@ def test_json_is_neutralised_without_changing_what_it_says(value: object) -> Non
     ],
 )
 def test_csv_formulas(value: object, cell: str) -> None:
-    assert csv_cell(value) == cell
+    line = csv_line([value, "next"], is_terminal=False)
+    assert next(csv.reader(io.StringIO(line, newline=""))) == [cell, "next"]
 
 
 @given(st.text(), st.integers(4, 40))
 def test_fit_takes_exactly_the_columns_it_is_given(text: str, width: int) -> None:
-    screen = Screen()
+    screen = Screen(is_terminal=False)
     shown = neutralise(text)
     assert screen.columns(screen.fit(shown, width)) == width
 
 
 def test_fit_cuts_in_the_middle() -> None:
-    assert Screen().fit("open /usr/lib/python3.11/encodings/utf_8.py", 20) == "open /us…gs/utf_8.py"
+    assert (
+        Screen(is_terminal=False).fit("open /usr/lib/python3.11/encodings/utf_8.py", 20) == "open /us…gs/utf_8.py"
+    )
 
 
-def test_no_colours_where_stdout_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    screen = Screen()
+def test_no_colours_where_stdout_is_no_terminal() -> None:
+    screen = Screen(is_terminal=False)
     assert screen.width is None
     assert screen.paint("x", "bold red") == "x"
-    screen.table(["name", "count"], [["\x1b[31mred", 1234567]])
-    printed = capsys.readouterr().out
+    printed = screen.table(["name", "count"], [["\x1b[31mred", 1234567]])
     assert r"\x1b[31mred" in printed and "1,234,567" in printed
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", printed)

@@ -1,33 +1,25 @@
-"""Events on stdout, one at a time and in constant memory: a table for people, JSON lines, CSV.
+"""Events as text, one at a time and in constant memory: a table for people, JSON lines, CSV.
 
-    write = WRITERS["jsonl"]()
+    form = FORMATS["jsonl"](output.is_terminal)
+    output.write(form.header())
     for event in events:
-        write(event)
+        output.write(form.line(event))
 
-The table of a terminal is cut to its width, and the day has a line of its own when it changes; in a
-pipe nothing is cut, and each line has its whole time. JSON lines are exactly `Event.to_json()`. CSV
-has the keys of JSON as columns; what is neither text nor number is JSON in its cell.
+The table of a terminal is cut to its width, and the day has a line of its own when it changes; in a pipe
+nothing is cut, and each line has its whole time. JSON lines are exactly `Event.to_json()`. CSV has the keys of
+JSON as columns; what is neither text nor number is JSON in its cell.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from pythonaudit.cli import times
-from pythonaudit.cli.describe import (
-    describe_args,
-    is_standard_library,
-    process_label,
-    where_text,
-)
-from pythonaudit.cli.render import Screen, csv_cell, neutralise, neutralise_json
+from pythonaudit.cli.describe import describe_args, is_standard_library, process_label, where_text
+from pythonaudit.cli.render import Screen, csv_line, neutralise, neutralise_json
 from pythonaudit.journal.decode import Event
-
-Writer = Callable[[Event], None]
 
 # The keys of an event, in the order of its JSON.
 COLUMNS = (
@@ -63,24 +55,39 @@ _LEAST_DETAILS = 5
 _WIDTH_FOR_CODE = 72
 
 
-class TableWriter:
+class Format(Protocol):
+    """How events are written."""
+
+    def header(self) -> str:
+        """What comes before the first event."""
+
+    def line(self, event: Event) -> str | bytes:
+        """One event, with its line end."""
+
+
+class Table:
     """One line an event: time, process, event with what matters of it, line of code."""
 
-    def __init__(self) -> None:
-        self._screen = Screen()
+    def __init__(self, is_terminal: bool) -> None:
+        self._screen = Screen(is_terminal)
         self._day = ""
         self._processes: dict[str, str] = {}
 
-    def __call__(self, event: Event) -> None:
-        """Prints one event."""
-        if self._screen.width is None:
-            print(self._whole_line(event))
-            return
+    def header(self) -> str:
+        """Nothing: the lines speak for themselves."""
+        return ""
+
+    def line(self, event: Event) -> str:
+        """One event; on a terminal after the day, if that is a new one."""
+        width = self._screen.width
+        if width is None:
+            return self._whole_line(event) + "\n"
+        line = self._fitted_line(event, width) + "\n"
         day = times.format_date(event.time_ns)
-        if day != self._day:
-            self._day = day
-            print(self._screen.paint(f"{day} UTC", "dim"))
-        print(self._fitted_line(event, self._screen.width))
+        if day == self._day:
+            return line
+        self._day = day
+        return self._screen.paint(f"{day} UTC", "dim") + "\n" + line
 
     def _whole_line(self, event: Event) -> str:
         where = _where(event, None)
@@ -132,15 +139,11 @@ class TableWriter:
             parts[1] = fit(parts[1], left) if left > _LEAST_DETAILS else ""
 
     def _process(self, event: Event, columns: int | None) -> str:
-        text = self._processes.get(event.process.id)
-        if text is None:
+        label = self._processes.get(event.process.id)
+        if label is None:
             if len(self._processes) > _PROCESSES_KEPT:
                 self._processes.clear()
-            label = neutralise(process_label(event.process))
-            text = self._processes[event.process.id] = self._fit_process(label, columns)
-        return text
-
-    def _fit_process(self, label: str, columns: int | None) -> str:
+            label = self._processes[event.process.id] = neutralise(process_label(event.process))
         if columns is None:
             return f"{label:<20}"
         if self._screen.columns(label) > columns:
@@ -151,46 +154,45 @@ class TableWriter:
         return self._screen.fit(label, columns)
 
 
-def write_json(event: Event) -> None:
-    """Prints an event as JSON, exactly as it is."""
-    sys.stdout.buffer.write(event.to_json() + b"\n")
+class JsonLines:
+    """One JSON object a line; on a terminal with what does not print escaped, and still the same JSON."""
+
+    def __init__(self, is_terminal: bool) -> None:
+        self._is_terminal = is_terminal
+
+    def header(self) -> str:
+        """Nothing."""
+        return ""
+
+    def line(self, event: Event) -> bytes:
+        """One event."""
+        line = event.to_json() + b"\n"
+        return neutralise_json(line) if self._is_terminal else line
 
 
-def write_harmless_json(event: Event) -> None:
-    """The same for a terminal: the same JSON, with what does not print escaped."""
-    sys.stdout.buffer.write(neutralise_json(event.to_json()) + b"\n")
+class Csv:
+    """One line an event, after one of titles."""
 
+    def __init__(self, is_terminal: bool) -> None:
+        self._is_terminal = is_terminal
 
-class CsvWriter:
-    """One line an event, and one of titles before the first."""
+    def header(self) -> str:
+        """The titles."""
+        return csv_line(COLUMNS, self._is_terminal)
 
-    def __init__(self) -> None:
-        self._harmless = sys.stdout.isatty()
-        self._csv = csv.writer(sys.stdout, lineterminator="\n")
-        self._csv.writerow(COLUMNS)
-
-    def __call__(self, event: Event) -> None:
-        """Prints one event."""
+    def line(self, event: Event) -> str:
+        """One event."""
         said: dict[str, Any] = json.loads(event.to_json())
-        cells = [_csv_text(said.get(column)) for column in COLUMNS]
-        self._csv.writerow(map(neutralise, cells) if self._harmless else cells)
+        return csv_line([_csv_value(said.get(column)) for column in COLUMNS], self._is_terminal)
 
 
-def _csv_text(value: Any) -> str:
+FORMATS: Mapping[str, Callable[[bool], Format]] = {"table": Table, "jsonl": JsonLines, "csv": Csv}
+
+
+def _csv_value(value: Any) -> Any:
     if isinstance(value, list | dict):
-        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return csv_cell(value)
-
-
-def _json_writer() -> Writer:
-    return write_harmless_json if sys.stdout.isatty() else write_json
-
-
-WRITERS: Mapping[str, Callable[[], Writer]] = {
-    "table": TableWriter,
-    "jsonl": _json_writer,
-    "csv": CsvWriter,
-}
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return value
 
 
 def _details(event: Event) -> str:
