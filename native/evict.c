@@ -164,9 +164,6 @@ static uint64_t start_time_of(uint32_t pid)
 
 static int is_dead(const struct pa_header *h, const struct witness *w, const struct stat *st)
 {
-    static const uint8_t unknown[16];
-    if (memcmp(w->boot, unknown, 16) == 0 || memcmp(h->boot, unknown, 16) == 0)
-        return 0;
     if (memcmp(h->boot, w->boot, 16) != 0)
         return st->st_mtim.tv_sec < w->boot_began_s;
     if (w->pid_namespace == 0 || h->pid_namespace != w->pid_namespace || h->pid == 0 || h->pid > INT_MAX)

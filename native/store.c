@@ -45,8 +45,8 @@ static int make_directory(const struct pa_held *parent, const char *name, mode_t
     if (error == 0) {
         /* an O_PATH descriptor knows no fchmod, and the umask may forbid another one */
         snprintf(path, sizeof path, "/proc/self/fd/%d", made.fd);
-        if ((made.st.st_mode & 01777) != mode)
-            error = !pa_held_still(&made) ? -EBADF : chmod(path, mode) != 0 ? -errno : 0;
+        if ((made.st.st_mode & 01777) != mode && chmod(path, mode) != 0)
+            error = -errno;
         pa_held_close(&made);
     }
     if (error != 0 && pa_held_still(parent))
@@ -427,9 +427,7 @@ int pa_store_trim(struct pa_store *s, const char *name, uint64_t device, uint64_
     int error = open_known(&box, &file, s, name, device, inode);
     if (error != 0)
         return error;
-    if (!pa_held_still(&file))
-        error = -EBADF;
-    else if (ftruncate(file.fd, (off_t)to) != 0)
+    if (ftruncate(file.fd, (off_t)to) != 0)
         error = -errno;
     else
         uncharge(&box, from - to);

@@ -22,6 +22,7 @@
 
 int __real_openat(int at, const char *path, int flags, ...);
 int __real_fstat(int fd, struct stat *ret);
+void *__real_mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset);
 int __real_fallocate(int fd, int mode, off_t offset, off_t length);
 
 static struct pa_store store;
@@ -29,7 +30,7 @@ static char repairs[16384];
 
 /* The thief: another thread that closes all descriptors and opens its own in their place,
  * just after the `steal_in`-th time from now that a file was opened or just before one is
- * looked at. Between a look and what is done next nobody can help. */
+ * looked at or mapped. Between a look and what is done next nobody can help. */
 static int steal_in, stolen[16], stolen_count;
 static char victim[4096];
 static int no_fallocate;
@@ -65,6 +66,13 @@ int __wrap_fstat(int fd, struct stat *ret)
 {
     maybe_steal();
     return __real_fstat(fd, ret);
+}
+
+void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset);
+void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset)
+{
+    maybe_steal();
+    return __real_mmap(at, length, protection, flags, fd, offset);
 }
 
 int __wrap_fallocate(int fd, int mode, off_t offset, off_t length);

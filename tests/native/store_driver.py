@@ -17,7 +17,7 @@ import stat
 import struct
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,7 +26,7 @@ NATIVE = Path(__file__).resolve().parents[2] / "native"
 PARTS = ("settings", "policy", "held", "store", "evict")
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O1"]
 STRICT = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
-WRAP = [f"-Wl,--wrap={function}" for function in ("openat", "fstat", "fallocate")]
+WRAP = [f"-Wl,--wrap={function}" for function in ("openat", "fstat", "mmap", "fallocate")]
 
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -50,11 +50,17 @@ def program() -> Path:
 
 
 class Driver:
-    """One process of it. Its environment is `env` and nothing else."""
+    """One process of it.
 
-    def __init__(self, env: Mapping[str, str] | None = None, **options: Any) -> None:
+    Args:
+        env: its environment; by default nothing.
+        before: a command that runs it.
+        options: further arguments of `subprocess.Popen`.
+    """
+
+    def __init__(self, env: Mapping[str, str] | None = None, before: Sequence[str] = (), **options: Any) -> None:
         self.process: subprocess.Popen[str] = subprocess.Popen(
-            [str(program())],
+            [*before, str(program())],
             env=dict(env or {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

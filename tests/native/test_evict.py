@@ -150,7 +150,7 @@ JUDGED: dict[str, tuple[bytes, float | None, bool]] = {
     "alive": (header(process=LIVE), None, False),
     "before this boot": (header(process=LIVE, boot=OTHER_BOOT), before_this_boot(), True),
     "of another host": (header(boot=OTHER_BOOT), None, False),
-    "of an unknown boot": (header(boot=bytes(16)), None, False),
+    "of an unknown boot": (header(process=LIVE, boot=bytes(16)), None, False),
     "of another namespace": (header(namespace=1), None, False),
     "of an unknown namespace": (header(namespace=0), None, False),
     "of unknown age": (header(process=(LIVE[0], 0)), None, False),
@@ -161,7 +161,7 @@ JUDGED: dict[str, tuple[bytes, float | None, bool]] = {
     "unknown state, alive": (header(state=9, process=LIVE), None, False),
     "of a later format": (header(state=ROTATED, major=2), None, False),
     "with an unknown flag": (header(state=ROTATED, incompatible=1 << 31), None, False),
-    "not begun": (b"", None, False),
+    "not begun": (b"", time.time() - 60, False),
     "never begun": (b"", LONG_AGO, True),
     "not a segment": (b"something else", None, False),
     "not a segment, old": (b"something else", LONG_AGO, True),
@@ -189,6 +189,20 @@ def test_a_process_that_ended_and_was_not_waited_for(box: Path, driver: Driver) 
         assert driver.ask_number("create", "new.pyaudit", SIZE) == -EDQUOT
     driver.create("new.pyaudit", SIZE)
     assert not path.exists()
+
+
+def test_nobody_is_judged_by_the_proc_of_another_namespace(place: Path) -> None:
+    """There /proc/1 is another process than the one whose number is 1 here."""
+    look = 'stat -Lc %i /proc/self/ns/pid && exec "$0"'
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "--pid", "--fork", "true"]).returncode != 0:
+        pytest.skip("no pid namespace can be made here")
+    with Driver({"PATH": os.defpath}, [unshare, "--pid", "--fork", "sh", "-c", look]) as driver:
+        namespace = int(driver.hear()[0])
+        assert namespace != os.stat("/proc/self/ns/pid").st_ino
+        box = driver.open(place, SIZE)
+        put(box, "judged", header(process=(1, 12345), namespace=namespace))
+        assert driver.ask_number("create", "new.pyaudit", 4096) == -EDQUOT
 
 
 def test_short_and_odd_files(box: Path, driver: Driver) -> None:
