@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import Installed, Recording
 from tests.recorded import SEED, SOAK, is_whole, lost, threads
 

@@ -14,10 +14,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from tests.conftest import Installed, Recording
-from tests.recorded import SOAK, is_whole, threads
 
 from pythonaudit.journal.decode import Event
+from tests.conftest import Installed, Recording
+from tests.recorded import SOAK, is_whole, threads
 
 
 def one(recording: Recording, name: str) -> Event:
