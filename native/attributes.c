@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What is written up to `at` is complete; the last byte of the room is for the brace. */
 struct out { uint8_t *at, *end; int failed; };
 
 static void put(struct out *o, const char *text)
@@ -28,14 +29,28 @@ static void advance(struct out *o, int n)
         o->at += n;
 }
 
-/* ,"key":"text" */
-static void put_text(struct out *o, const char *key, const char *text, size_t length)
+/* What did not fit is taken back. */
+static void settle(struct out *o, uint8_t *before)
+{
+    if (o->failed)
+        o->at = before;
+    o->failed = 0;
+}
+
+static void put_key(struct out *o, const char *key)
 {
     put(o, o->at[-1] == '{' ? "\"" : ",\"");
     put(o, key);
     put(o, "\":");
+}
+
+static void put_text(struct out *o, const char *key, const char *text, size_t length)
+{
+    uint8_t *before = o->at;
+    put_key(o, key);
     if (!o->failed)
         advance(o, pa_json_string(o->at, (uint32_t)(o->end - o->at), text, length));
+    settle(o, before);
 }
 
 static void put_link(struct out *o, const char *key, const char *link)
@@ -59,17 +74,23 @@ static void put_argv(struct out *o)
         return;
     rest++;
     uint16_t notes = 0;
-    put(o, ",\"argv\":");
+    uint8_t *before = o->at;
+    put_key(o, "argv");
     if (!o->failed)
         advance(o, pa_json_argv(o->at, (uint32_t)(o->end - o->at), rest, (size_t)(line + n - rest), &notes));
+    settle(o, before);
 }
 
 static void put_settings(struct out *o, const struct pa_settings *s)
 {
     static const char *const reveal[] = {"code", "env", "http", "sql", "input", "mail"};
-    char number[48];
-    snprintf(number, sizeof number, ",\"settings\":{\"stack\":%u", s->stack_depth);
+    uint8_t *before = o->at;
+    char number[32];
+    put_key(o, "settings");
+    snprintf(number, sizeof number, "{\"stack\":%u", s->stack_depth);
     put(o, number);
+    if (!o->failed)
+        put_text(o, "events", s->events, strlen(s->events));
     put(o, ",\"reveal\":[");
     int first = 1;
     for (unsigned i = 0; i < sizeof reveal / sizeof *reveal; i++)
@@ -80,27 +101,28 @@ static void put_settings(struct out *o, const struct pa_settings *s)
             first = 0;
         }
     put(o, "]}");
+    settle(o, before);
 }
 
-int pa_attributes(uint8_t *out, uint32_t room, const struct pa_settings *settings)
+uint32_t pa_attributes(uint8_t *out, uint32_t room, const struct pa_settings *settings)
 {
-    struct out o = {out, out + room, 0};
+    struct out o = {out, out + room - 1, 0};
     char host[256];
     const char *version = Py_GetVersion();
     put(&o, "{");
     put_text(&o, "python", version, strcspn(version, " "));
     put_text(&o, "implementation", "cpython", 7);
-    put_link(&o, "exe", "/proc/self/exe");
-    put_argv(&o);
-    put_link(&o, "cwd", "/proc/self/cwd");
+    put_text(&o, "recorder", PA_VERSION, strlen(PA_VERSION));
+    put_settings(&o, settings);
+    if (settings->run[0])
+        put_text(&o, "run", settings->run, strlen(settings->run));
     if (gethostname(host, sizeof host) == 0) {
         host[sizeof host - 1] = 0;
         put_text(&o, "host", host, strlen(host));
     }
-    if (settings->run[0])
-        put_text(&o, "run", settings->run, strlen(settings->run));
-    put_text(&o, "recorder", PA_VERSION, strlen(PA_VERSION));
-    put_settings(&o, settings);
-    put(&o, "}");
-    return o.failed ? -1 : (int)(o.at - out);
+    put_link(&o, "exe", "/proc/self/exe");
+    put_argv(&o);
+    put_link(&o, "cwd", "/proc/self/cwd");
+    *o.at++ = '}';
+    return (uint32_t)(o.at - out);
 }

@@ -13,7 +13,7 @@ extern PyFrameObject *PyFrame_GetBack(PyFrameObject *frame);
 #define HELD_MAX 65536u
 #define FRAMES_MAX 128u
 
-struct raw_frame { PyObject *code; uintptr_t instruction; int line; };
+struct raw_frame { PyObject *code; int line; };
 
 /* how frames are read: BY_TABLE + row of pa_offsets_table, where all its offsets hold */
 enum { BY_OFFSETS, BY_API, BY_TABLE };
@@ -51,7 +51,8 @@ INLINE uint64_t identity_of(const struct pa_offsets *o, const void *code)
         return *(const uint32_t *)((const char *)code + o->code_version) * P2;
     return (uintptr_t)pointer_at(code, o->code_linetable) * P2 +
            (uintptr_t)pointer_at(code, o->code_qualname) * P3 +
-           (uintptr_t)pointer_at(code, o->code_filename) * P1;
+           (uintptr_t)pointer_at(code, o->code_filename) * P1 +
+           *(const uint32_t *)((const char *)code + o->code_firstline);
 }
 
 INLINE uint64_t frame_value(const struct pa_offsets *o, const char *frame, const void *code)
@@ -59,7 +60,7 @@ INLINE uint64_t frame_value(const struct pa_offsets *o, const char *frame, const
     /* From 3.11 on an instruction's address lies in its code and names it too. */
     uint64_t at = o->code_bytes == PA_ABSENT
                       ? (uintptr_t)pointer_at(frame, o->frame_instruction)
-                      : (uintptr_t)code + ((uint64_t)*(const uint32_t *)(frame + o->frame_instruction) << 48);
+                      : (uintptr_t)code + *(const uint32_t *)(frame + o->frame_instruction) * P2;
     uint64_t v = (at ^ identity_of(o, code)) * P1;
     return v ^ v >> 32;
 }
@@ -147,7 +148,7 @@ static int walk_api(PyThreadState *thread, struct raw_frame *out, unsigned max, 
     PyFrameObject *f = PyThreadState_GetFrame(thread);
     while (f && n < max) {
         PyObject *code = (PyObject *)PyFrame_GetCode(f);
-        out[n++] = (struct raw_frame){code, 0, PyFrame_GetLineNumber(f)};
+        out[n++] = (struct raw_frame){code, PyFrame_GetLineNumber(f)};
         PyFrameObject *back = PyFrame_GetBack(f);
         Py_DECREF(code); /* the frame that is running keeps it */
         Py_DECREF((PyObject *)f);
@@ -246,8 +247,8 @@ static uint32_t intern_code(struct pa_intern *in, PyObject *code, int *ret_lasti
     uint32_t function = file ? intern_text(in, v.qualname) : 0;
     if (!function)
         return 0;
-    uint32_t line = v.firstline > 0 ? (uint32_t)v.firstline & ~PA_CODE_STDLIB : 0;
-    return pa_intern_code(in, file, function, line | (is_stdlib(v.filename) ? PA_CODE_STDLIB : 0));
+    uint32_t line = v.firstline > 0 ? (uint32_t)v.firstline : 0;
+    return pa_intern_code(in, file, function, line, is_stdlib(v.filename) ? PA_CODE_STDLIB : 0);
 }
 
 /* The code id and line of one frame, from the sites' cache if they are there. */
@@ -303,9 +304,13 @@ int pa_stack_intern(struct pa_intern *in, PyThreadState *thread, unsigned max,
         memset(frames, 0, sizeof frames);
     } else {
         const char *f = first_frame(&pa_offsets, thread);
-        for (; f && n < max; f = pointer_at(f, pa_offsets.frame_previous)) {
+        unsigned walked = 0; /* as pa_stack_key counts, so that a key means the same frames */
+        for (; f && walked < max; f = pointer_at(f, pa_offsets.frame_previous)) {
+            if (entered_from_c(&pa_offsets, f))
+                continue;
+            walked++;
             PyObject *code = pointer_at(f, pa_offsets.frame_code);
-            if (entered_from_c(&pa_offsets, f) || Py_TYPE(code) != &PyCode_Type || incomplete(f, code))
+            if (Py_TYPE(code) != &PyCode_Type || incomplete(f, code))
                 continue;
             frames[n] = f;
             raw[n++].code = code;
@@ -329,13 +334,16 @@ int pa_stack_intern(struct pa_intern *in, PyThreadState *thread, unsigned max,
     return lasting ? 0 : 1;
 }
 
+int pa_frames_tested;
+
 int pa_frames_self_test(PyThreadState *thread)
 {
+    pa_frames_tested = 1;
     struct raw_frame api[FRAMES_MAX];
     int deeper;
     int n = walk_api(thread, api, FRAMES_MAX, &deeper), i = 0;
     if (n == 0)
-        return 0; /* nothing to compare yet */
+        return 0; /* nothing to compare */
     const char *f = first_frame(&pa_offsets, thread);
     for (; f && i < n; f = pointer_at(f, pa_offsets.frame_previous)) {
         PyObject *code = pointer_at(f, pa_offsets.frame_code);

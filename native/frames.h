@@ -21,7 +21,7 @@ struct pa_stack {
     int deeper;         /* frames beyond the limit */
 };
 
-enum { PA_STACK_STDLIB = 1, PA_STACK_DEEPER = 2, PA_STACK_NONE = 4 };
+enum { PA_STACK_STDLIB = 1, PA_STACK_DEEPER = 2, PA_STACK_NONE = 4, PA_STACK_LOST = 8 };
 
 /* What a stack came to. */
 struct pa_stack_ids { uint32_t node, flags; };
@@ -41,6 +41,7 @@ int pa_stack_intern(struct pa_intern *in, PyThreadState *thread, unsigned max,
 /* Compares the walk with the public API, which replaces it where they differ.
  * Needs an initialised interpreter; returns 0 when they agree. */
 int pa_frames_self_test(PyThreadState *thread);
+extern int pa_frames_tested;   /* that has been done */
 
 /* The standard library's directory, so that code can be told as its own. NULL:
  * learn it from the first code of the `encodings` package, which every start runs. */

@@ -116,6 +116,7 @@ FIELDS = (
         {10: None, 11: "PyCodeObject._co_firsttraceable"},
         note="an int, code units",
     ),
+    Field("thread_interp", "PyThreadState.interp", "thread_state.interp"),
     Field(
         "thread_frame",
         {10: "PyThreadState.frame", 11: "PyThreadState.cframe", 13: "PyThreadState.current_frame"},

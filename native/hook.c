@@ -11,9 +11,9 @@
 #define NAME_LIMIT 4096u
 #define KEPT_NAME_LIMIT 64u             /* longer ones are messages, not names */
 #define EVENT_USUAL 1024u               /* room asked for at first, and at most */
-#define EVENT_MAX (PA_ARGS_MAX + 2 * NAME_LIMIT + 96)
+#define EVENT_MAX (PA_ARGS_MAX + 2 * NAME_LIMIT + 128)
 #define ANCHOR_EVERY (1u << 24)         /* ticks */
-#define ATTEMPTS 4                      /* at new chunks and segments, for one event */
+#define ATTEMPTS 8                      /* at new chunks and segments, for one event */
 
 static const char canary_name[] = "pythonaudit.canary";
 
@@ -93,11 +93,11 @@ static int call_anew(struct pa_thread *t, const char *event, struct called *c, s
         return 0;
     }
     pthread_mutex_lock(&r->lock);
-    if (t->segment != r->segment || pa_resting()) {
+    c->origin = pa_origin_of(event);
+    c->name = find_name(event, c->length);
+    if (t->segment != r->segment) {
         result = -1;
     } else {
-        c->origin = pa_origin_of(event);
-        c->name = find_name(event, c->length);
         if (!c->name) {
             pa_policy_modes(r->settings.policy, event, c->length, NULL, c->own_modes);
             c->modes = c->own_modes;
@@ -132,14 +132,13 @@ static inline int call(struct pa_thread *t, const char *event, struct called *c)
     return call_anew(t, event, c, slot);
 }
 
+/* 0; -1: the segment is full or another one; -2: there is no room for this stack. */
 static int stack_anew(struct pa_thread *t, unsigned depth, uint64_t key, struct pa_stack_slot *slot,
                       struct pa_stack_ids *ret)
 {
     struct pa_recorder *r = &pa_recorder;
     int saved = errno, flush = 0, result = -1;
-    static int tested;
-    if (!tested && Py_IsInitialized()) { /* recorded from before there was an interpreter */
-        tested = 1;
+    if (!pa_frames_tested && Py_IsInitialized()) { /* recorded from before there was an interpreter */
         int collecting = PyGC_Disable();
         pa_abi_self_test();
         pa_frames_self_test(t->state);
@@ -147,8 +146,11 @@ static int stack_anew(struct pa_thread *t, unsigned depth, uint64_t key, struct 
             PyGC_Enable();
     }
     pthread_mutex_lock(&r->lock);
-    if (t->segment == r->segment && !pa_resting())
+    if (t->segment == r->segment) {
         result = pa_stack_intern(&r->intern, t->state, depth, t->interpreter, ret, &flush);
+        if (result < 0)
+            result = r->intern.error == -EFBIG ? -1 : -2;
+    }
     if (flush) {
         pa_recorder_touch();
         memset(t->stacks, 0, sizeof t->stacks);
@@ -157,7 +159,9 @@ static int stack_anew(struct pa_thread *t, unsigned depth, uint64_t key, struct 
     errno = saved;
     if (result == 0)
         *slot = (struct pa_stack_slot){key, *ret};
-    return result;
+    else if (result == -2)
+        *ret = (struct pa_stack_ids){0, PA_STACK_NONE | PA_STACK_LOST};
+    return result == -1 ? -1 : 0;
 }
 
 static inline int find_stack(struct pa_thread *t, struct pa_stack_ids *ret)
@@ -174,7 +178,7 @@ static inline int find_stack(struct pa_thread *t, struct pa_stack_ids *ret)
         *ret = slot->ids;
         return 0;
     }
-    return stack_anew(t, depth ? depth : 1, stack.key, slot, ret) < 0 ? -1 : 0;
+    return stack_anew(t, depth ? depth : 1, stack.key, slot, ret);
 }
 
 static inline unsigned who_raised(const struct called *c, uint32_t stack_flags)
@@ -196,14 +200,19 @@ static int count(struct pa_thread *t, const struct called *c, uint8_t source)
 {
     if (!c->rule)
         return 0;   /* only names of the catalog can have this mode */
-    if (!t->counts && !(t->counts = calloc(PA_EVENT_RULES, sizeof *t->counts))) {
-        pa_lose(PA_LOSS_NO_MEMORY);
-        return 0;
+    if (!t->counts) {
+        int saved = errno;
+        t->counts = calloc(PA_EVENT_RULES, sizeof *t->counts);
+        errno = saved;
+        if (!t->counts) {
+            pa_lose(t->segment, PA_LOSS_NO_MEMORY);
+            return 0;
+        }
     }
     struct pa_count **slot = &t->counts[c->rule->id][source - 1];
     if (!*slot || !t->chunk) {
-        if (!t->chunk || t->entries - t->heap < 32) {
-            int r = pa_thread_chunk(t, 32);
+        if (!t->chunk || t->entries - t->heap < 64) {
+            int r = pa_thread_chunk(t, 64);
             if (r)
                 return r;
         }
@@ -239,7 +248,7 @@ static uint32_t intern_text(void *context, const uint8_t *text, uint32_t length)
 
 static inline void anchor(struct pa_thread *t, uint64_t ticks)
 {
-    if (__builtin_expect(ticks - t->anchor_ticks < ANCHOR_EVERY, 1))
+    if (__builtin_expect((int64_t)(ticks - t->anchor_ticks) < (int64_t)ANCHOR_EVERY, 1))
         return;
     struct pa_anchor *a = (struct pa_anchor *)(t->chunk + (t->entries -= 32));
     struct pa_instant now = pa_clock_anchor();
@@ -258,7 +267,7 @@ static inline int write_heap(struct pa_thread *t, PyObject *args, const struct c
     struct text_context context = {t, 0};
     struct pa_text_sink sink = {intern_text, &context};
     uint8_t *heap = t->chunk + t->heap;
-    uint32_t room = t->entries - t->heap - 64;
+    uint32_t room = t->entries - t->heap - 96; /* an anchor, the entry, and a slot that stays zero */
     int length = pa_encode_args(heap, room, args, c->rule, pa_recorder.settings.reveal, &sink, ret_notes);
     *ret_name = c->id;
     if (__builtin_expect(context.failed, 0))
@@ -276,10 +285,11 @@ static int record(struct pa_thread *t, const char *event, PyObject *args, uint64
 {
     struct called c;
     struct pa_stack_ids stack = {0, 0};
-    if (call(t, event, &c) < 0)
-        return pa_definition_failed(t);
+    int named = call(t, event, &c);
     if (c.name && __builtin_expect(c.name->role, 0) && c.origin == PA_ORIGIN_CPYTHON)
         *ret_role = c.name->role;
+    if (named < 0)
+        return pa_definition_failed(t);
     if (c.name && !c.name->varies && c.modes[0] == PA_MODE_OFF)
         return 0;
     if (!c.name || c.name->varies || c.modes[0] == PA_MODE_RECORD)
@@ -292,7 +302,7 @@ static int record(struct pa_thread *t, const char *event, PyObject *args, uint64
     uint16_t notes = c.name ? c.name->notes : 0;
     uint32_t name = 0;
     int length = -1;
-    if (t->chunk && t->entries - t->heap >= 96)
+    if (t->chunk && t->entries - t->heap >= 128)
         length = write_heap(t, args, &c, &notes, &name);
     if (__builtin_expect(length < 0, 0)) {
         if (length == -2)
@@ -306,6 +316,8 @@ static int record(struct pa_thread *t, const char *event, PyObject *args, uint64
         notes |= PA_NOTE_RESERVED_NAME;
     if (stack.flags & PA_STACK_DEEPER && pa_recorder.settings.stack_depth)
         notes |= PA_NOTE_STACK;
+    if (__builtin_expect(stack.flags & PA_STACK_LOST, 0))
+        notes |= PA_NOTE_NO_STACK;
     e->kind = PA_ENTRY_EVENT;
     e->source = source_of[by];
     e->notes = notes;
@@ -331,9 +343,10 @@ int pa_hook(const char *event, PyObject *args, void *unused)
     }
     if (__builtin_expect(!t || t->epoch != __atomic_load_n(pa_epoch, __ATOMIC_ACQUIRE) ||
                          t->state != PyThreadState_Get() ||
+                         t->interp != pa_load_pointer(t->state, pa_offsets.thread_interp) ||
                          t->interpreters != pa_recorder.interpreters, 0)) {
         if (t && t->busy && *pa_epoch) {
-            pa_lose(PA_LOSS_REENTERED);
+            pa_lose(t->segment, PA_LOSS_REENTERED);
             return 0;
         }
         t = pa_thread_enter();
@@ -341,7 +354,7 @@ int pa_hook(const char *event, PyObject *args, void *unused)
             return 0;
     }
     if (__builtin_expect(t->busy, 0)) {
-        pa_lose(PA_LOSS_REENTERED);
+        pa_lose(t->segment, PA_LOSS_REENTERED);
         return 0;
     }
     t->busy = 1;
@@ -358,7 +371,7 @@ int pa_hook(const char *event, PyObject *args, void *unused)
         r = record(t, event, args, ticks, &role);
     }
     if (r == 1)
-        pa_lose(PA_LOSS_NO_SPACE);
+        pa_lose(t->segment, PA_LOSS_NO_SPACE);
     if (__builtin_expect(role == PA_ROLE_INTERPRETER, 0))
         __atomic_fetch_add(&pa_recorder.interpreters, 1, __ATOMIC_RELAXED);
     else if (__builtin_expect(role == PA_ROLE_END, 0))

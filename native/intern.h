@@ -11,6 +11,8 @@
 
 struct pa_table { uint64_t *keys; uint32_t *ids; uint32_t mask, used; };
 
+struct pa_interned { const uint8_t *text; uint32_t length; };
+
 struct pa_definitions {             /* the open chunk of one kind */
     struct pa_chunk *chunk;
     uint32_t heap, entries, next_id, next_size;
@@ -25,6 +27,8 @@ struct pa_intern {
     struct pa_store *store;
     struct pa_definitions strings, codes, nodes;
     struct pa_table string_table, code_table, node_table;
+    struct pa_interned *texts;      /* by string id */
+    uint32_t texts_room;
     struct pa_site *sites;          /* (code, instruction) -> code id and line */
     int error;                      /* of the last 0: -EFBIG (segment full), -errno */
 };
@@ -34,7 +38,8 @@ int pa_intern_reset(struct pa_intern *in, struct pa_segment *segment, struct pa_
 
 /* Ids; 0 with in->error when the definition could not be written. */
 uint32_t pa_intern_string(struct pa_intern *in, const void *text, uint32_t length);
-uint32_t pa_intern_code(struct pa_intern *in, uint32_t file, uint32_t function, uint32_t line);
+uint32_t pa_intern_code(struct pa_intern *in, uint32_t file, uint32_t function, uint32_t line,
+                        uint32_t flags);
 uint32_t pa_intern_node(struct pa_intern *in, uint32_t parent, uint32_t code, uint32_t line);
 
 #endif

@@ -28,14 +28,18 @@ static int prepare(pa_getenv_fn get, pa_repair_fn repair, uint32_t way)
     int result = RECORDING;
     if (pa_settings_load(settings, get, repair) != 0)
         _exit(PA_STATUS_STOP);
-    if (!settings->on)
+    if (!settings->on) {
         result = OFF;
-    else if (pa_abi_init() != 0)
+    } else if (pa_abi_init() != 0) {
         result = UNSUPPORTED;
-    else if (pa_recorder_init(settings, way) != 0)
+        pa_fail(settings, "this is not a CPython that the recorder knows");
+    } else if (pa_recorder_init(settings, way) != 0) {
         result = FAILED;
+        pa_fail(settings, "no memory for the recorder");
+    } else {
+        pa_frames_init();
+    }
     free(settings);
-    pa_frames_init();
     return result;
 }
 
@@ -51,13 +55,28 @@ EXPORTED int pa_preload_start(pa_getenv_fn get, pa_repair_fn repair)
     pa_recorder_began(began, sizeof began - 1);
     if (PySys_AddAuditHook(pa_hook, NULL) != 0)
         state = FAILED;
+    pa_recorder.hooked = state == RECORDING;
     return state;
 }
 
-static int already_recorded(void)
+/* Puts the hook into a running interpreter and makes sure that it is in. */
+static void hook_in(void)
+{
+    if (PySys_AddAuditHook(pa_hook, NULL) != 0)
+        PyErr_Clear();
+    pa_recorder.hooked = pa_hook_canary();
+    if (!pa_recorder.hooked) {
+        state = VETOED;
+        pa_fail(&pa_recorder.settings, "another audit hook keeps ours out");
+        pa_thread_enter(); /* a journal that says so */
+    }
+}
+
+/* By the shim, with a recorder of its own. */
+static int recorded_elsewhere(void)
 {
     int *active = dlsym(RTLD_DEFAULT, "pythonaudit_preload_active");
-    return pa_recorder.installed || (active && *active);
+    return active && *active;
 }
 
 PyDoc_STRVAR(start_doc,
@@ -68,7 +87,12 @@ PyDoc_STRVAR(start_doc,
 static PyObject *start(PyObject *module, PyObject *stdlib)
 {
     (void)module;
-    if (already_recorded())
+    if (pa_recorder.installed) {
+        if (state == RECORDING && !pa_recorder.hooked) /* a new interpreter: its end cleared the hooks */
+            hook_in();
+        return PyUnicode_FromString(state_names[state]);
+    }
+    if (recorded_elsewhere())
         return PyUnicode_FromString(state_names[RECORDING]);
     PyObject *directory = PyUnicode_EncodeFSDefault(stdlib);
     if (!directory)
@@ -78,13 +102,7 @@ static PyObject *start(PyObject *module, PyObject *stdlib)
         pa_frames_set_stdlib(PyBytes_AsString(directory));
         pa_abi_self_test();
         pa_frames_self_test(PyThreadState_Get());
-        if (PySys_AddAuditHook(pa_hook, NULL) != 0)
-            PyErr_Clear();
-        if (!pa_hook_canary()) {
-            state = VETOED;
-            pa_fail("another audit hook keeps ours out");
-            pa_thread_enter(); /* a journal that says so */
-        }
+        hook_in();
     }
     Py_DECREF(directory);
     return PyUnicode_FromString(state_names[state]);
@@ -115,13 +133,15 @@ static PyObject *status(PyObject *module, PyObject *unused)
     (void)module, (void)unused;
     struct pa_recorder *r = &pa_recorder;
     char process[33] = "";
+    pa_recorder_look();
     for (int i = 0; r->installed && i < 16; i++) {
         static const char digits[] = "0123456789abcdef";
         process[2 * i] = digits[r->who.process[i] >> 4];
         process[2 * i + 1] = digits[r->who.process[i] & 15];
         process[2 * i + 2] = 0;
     }
-    return Py_BuildValue("{s:s,s:s,s:s,s:O}", "state", state_names[state], "process", process,
+    int ended = state == RECORDING && !r->hooked; /* with the interpreter before this one */
+    return Py_BuildValue("{s:s,s:s,s:s,s:O}", "state", state_names[ended ? OFF : state], "process", process,
                          "directory", r->store_open ? r->store.box : "",
                          "canary", r->canary ? Py_True : Py_False);
 }

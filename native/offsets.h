@@ -64,6 +64,8 @@ struct pa_offsets {
     uint16_t code_instructions;
     /* an int, code units; 3.10: none; 3.11: PyCodeObject._co_firsttraceable */
     uint16_t code_firsttraceable;
+    /* PyThreadState.interp */
+    uint16_t thread_interp;
     /* 3.10: PyThreadState.frame; 3.11: PyThreadState.cframe; 3.13: PyThreadState.current_frame */
     uint16_t thread_frame;
     /* 3.10: none; 3.11: _PyCFrame.current_frame; 3.13: none */
@@ -111,6 +113,7 @@ static const struct pa_offsets pa_offsets_table[] = {
         .code_bytes = 48,
         .code_instructions = PA_ABSENT,
         .code_firsttraceable = PA_ABSENT,
+        .thread_interp = 16,
         .thread_frame = 24,
         .cframe_frame = PA_ABSENT,
         .frame_code = 32,
@@ -148,6 +151,7 @@ static const struct pa_offsets pa_offsets_table[] = {
         .code_bytes = PA_ABSENT,
         .code_instructions = 184,
         .code_firsttraceable = 168,
+        .thread_interp = 16,
         .thread_frame = 56,
         .cframe_frame = 8,
         .frame_code = 32,
@@ -185,6 +189,7 @@ static const struct pa_offsets pa_offsets_table[] = {
         .code_bytes = PA_ABSENT,
         .code_instructions = 192,
         .code_firsttraceable = 176,
+        .thread_interp = 16,
         .thread_frame = 56,
         .cframe_frame = 0,
         .frame_code = 0,
@@ -222,6 +227,7 @@ static const struct pa_offsets pa_offsets_table[] = {
         .code_bytes = PA_ABSENT,
         .code_instructions = 200,
         .code_firsttraceable = 184,
+        .thread_interp = 16,
         .thread_frame = 72,
         .cframe_frame = PA_ABSENT,
         .frame_code = 0,
@@ -255,6 +261,7 @@ static const struct pa_debug_number pa_debug_numbers[] = {
     {13, 38, offsetof(struct pa_offsets, code_linetable)},
     {13, 39, offsetof(struct pa_offsets, code_firstline)},
     {13, 43, offsetof(struct pa_offsets, code_instructions)},
+    {13, 22, offsetof(struct pa_offsets, thread_interp)},
     {13, 23, offsetof(struct pa_offsets, thread_frame)},
     {13, 30, offsetof(struct pa_offsets, frame_code)},
     {13, 29, offsetof(struct pa_offsets, frame_previous)},

@@ -1,67 +1,67 @@
 #define _GNU_SOURCE 1
 #include "origin.h"
 
+#include <dlfcn.h>
 #include <link.h>
 #include <stdint.h>
 #include <string.h>
 
-#define RANGES_MAX 1024
-
-struct range { uintptr_t begin, end; enum pa_origin origin; };
-
-static struct range ranges[RANGES_MAX];
-static unsigned count;
-static unsigned long long adds;
-
 extern int PySys_Audit(const char *event, const char *format, ...);
 
-struct scan { int stale; };
+struct search { uintptr_t address; enum pa_origin ret; };
 
-static int collect(struct dl_phdr_info *info, size_t size, void *data)
+static enum pa_origin judge(const ElfW(Phdr) *segments, unsigned count, uintptr_t base,
+                            const char *name, uintptr_t address)
 {
-    struct scan *scan = data;
+    int constant = 0, core = name && strstr(name, "/lib-dynload/");
+    for (unsigned i = 0; i < count; i++) {
+        uintptr_t begin = base + segments[i].p_vaddr, end = begin + segments[i].p_memsz;
+        if (segments[i].p_type != PT_LOAD)
+            continue;
+        if (address >= begin && address < end)
+            constant = !(segments[i].p_flags & PF_W);
+        core |= (uintptr_t)&PySys_Audit >= begin && (uintptr_t)&PySys_Audit < end;
+    }
+    return !constant ? PA_ORIGIN_HEAP : core ? PA_ORIGIN_CPYTHON : PA_ORIGIN_FOREIGN;
+}
+
+static int visit(struct dl_phdr_info *info, size_t size, void *data)
+{
+    struct search *s = data;
     (void)size;
-    if (!scan->stale) { /* the first object: has anything been loaded or unloaded? */
-        if (adds == info->dlpi_adds + info->dlpi_subs)
-            return 1;
-        scan->stale = 1;
-        adds = info->dlpi_adds + info->dlpi_subs;
-        count = 0;
-    }
-    const char *name = info->dlpi_name ? info->dlpi_name : "";
-    enum pa_origin origin = strstr(name, "/lib-dynload/") ? PA_ORIGIN_CPYTHON : PA_ORIGIN_FOREIGN;
-    uintptr_t audit = (uintptr_t)&PySys_Audit;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-        uintptr_t begin = info->dlpi_addr + p->p_vaddr;
-        if (p->p_type == PT_LOAD && audit >= begin && audit < begin + p->p_memsz)
-            origin = PA_ORIGIN_CPYTHON;
-    }
-    for (int i = 0; i < info->dlpi_phnum && count < RANGES_MAX; i++) {
-        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-        if (p->p_type == PT_LOAD && !(p->p_flags & PF_W)) {
-            uintptr_t begin = info->dlpi_addr + p->p_vaddr;
-            ranges[count++] = (struct range){begin, begin + p->p_memsz, origin};
-        }
+    s->ret = judge(info->dlpi_phdr, info->dlpi_phnum, info->dlpi_addr, info->dlpi_name, s->address);
+    return s->ret != PA_ORIGIN_HEAP;
+}
+
+#if defined(DLFO_STRUCT_HAS_EH_DBASE) /* the headers are of glibc 2.35 or later */
+extern __typeof__(_dl_find_object) _dl_find_object __attribute__((weak));
+
+static int find_object(const void *address, enum pa_origin *ret)
+{
+    struct dl_find_object o;
+    if (!_dl_find_object)
+        return -1;
+    *ret = PA_ORIGIN_HEAP;
+    if (_dl_find_object((void *)address, &o) == 0) {
+        const ElfW(Ehdr) *header = o.dlfo_map_start;
+        if (!memcmp(header->e_ident, ELFMAG, SELFMAG))
+            *ret = judge((const void *)((const char *)header + header->e_phoff), header->e_phnum,
+                         o.dlfo_link_map->l_addr, o.dlfo_link_map->l_name, (uintptr_t)address);
     }
     return 0;
 }
-
-static const struct range *find(uintptr_t a)
+#else
+static int find_object(const void *address, enum pa_origin *ret)
 {
-    for (unsigned i = 0; i < count; i++)
-        if (a >= ranges[i].begin && a < ranges[i].end)
-            return &ranges[i];
-    return NULL;
+    (void)address, (void)ret;
+    return -1;
 }
+#endif
 
 enum pa_origin pa_origin_of(const void *address)
 {
-    const struct range *r = find((uintptr_t)address);
-    if (!r) {
-        struct scan scan = {0};
-        dl_iterate_phdr(collect, &scan);
-        r = scan.stale ? find((uintptr_t)address) : NULL;
-    }
-    return r ? r->origin : PA_ORIGIN_HEAP;
+    struct search s = {(uintptr_t)address, PA_ORIGIN_HEAP};
+    if (find_object(address, &s.ret) != 0)
+        dl_iterate_phdr(visit, &s);
+    return s.ret;
 }

@@ -11,8 +11,8 @@ enum pa_origin {
     PA_ORIGIN_FOREIGN   /* another extension module or library */
 };
 
-/* Callers hold the recorder's lock. Does not allocate; reads the loader's list
- * again only when an address is unknown and objects were loaded since. */
+/* Asks the loader: from glibc 2.35 on without a lock. Before that, dl_iterate_phdr takes
+ * one that glibc does not free in a forked child if another thread held it at the fork. */
 enum pa_origin pa_origin_of(const void *address);
 
 #endif

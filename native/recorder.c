@@ -10,10 +10,13 @@
 
 #define CHUNK_FIRST 8192u
 #define CHUNK_MAX 65536u
+#define POPULATE_FROM 16384u
 #define META_ROOM 40960u
-#define RETRY_NS 200000000u         /* between attempts to get space again */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23      /* Linux 5.14; elsewhere it fails, which is no harm */
+#endif
 
-struct pa_recorder pa_recorder = {.lock = PTHREAD_MUTEX_INITIALIZER};
+struct pa_recorder pa_recorder = {.lock = PTHREAD_MUTEX_INITIALIZER, .image = 1};
 
 static uint64_t never = 1;
 uint64_t *pa_epoch = &never;
@@ -27,8 +30,8 @@ static void thread_ended(void *value)
 {
     struct pa_thread *t = value;
     pa_self = NULL;
-    if (t->epoch == 0 || *pa_epoch == 0)
-        return; /* a forked child: that thread's chunk is the parent's */
+    if (*pa_epoch == 0 || t->image != pa_recorder.image)
+        return; /* a forked child: its chunk is the parent's */
     pthread_mutex_lock(&pa_recorder.lock);
     t->next = pa_recorder.idle;
     pa_recorder.idle = t;
@@ -50,7 +53,7 @@ int pa_recorder_init(const struct pa_settings *settings, uint32_t way)
     if (madvise(page, 4096, MADV_WIPEONFORK) != 0)
         pthread_atfork(NULL, NULL, forked_without_wipe);
     pa_epoch = page;
-    *pa_epoch = 1;
+    *pa_epoch = r->epoch = 1;
     r->settings = *settings;
     pa_identity_fill(&r->who);
     r->who.way = way;
@@ -68,21 +71,20 @@ unsigned pa_loss_of(int error)
     }
 }
 
-void pa_lose(unsigned reason)
+void pa_lose(struct pa_segment *segment, unsigned reason)
 {
-    struct pa_segment *s = pa_recorder.segment;
-    uint64_t *counter = s ? &s->header->losses[reason] : &pa_recorder.losses[reason];
-    __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
+    uint64_t *counters = segment ? segment->header->losses : pa_recorder.losses;
+    __atomic_fetch_add(&counters[reason], 1, __ATOMIC_RELAXED);
 }
 
-void pa_fail(const char *why)
+void pa_fail(const struct pa_settings *settings, const char *why)
 {
-    if (!pa_recorder.settings.stop_on_failure)
+    if (!settings->stop_on_failure)
         return;
     char line[5000];
     int n = snprintf(line, sizeof line,
                      "pythonaudit: cannot record in %.4000s: %s; stopping, as PYTHONAUDIT_ON_FAILURE=stop asks\n",
-                     pa_recorder.settings.dir, why);
+                     settings->dir, why);
     if (n > 0 && write(2, line, (size_t)n) < 0)
         _exit(PA_STATUS_STOP);
     _exit(PA_STATUS_STOP);
@@ -90,10 +92,11 @@ void pa_fail(const char *why)
 
 void pa_recorder_touch(void)
 {
-    __atomic_store_n(pa_epoch, *pa_epoch + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(pa_epoch, ++pa_recorder.epoch, __ATOMIC_RELEASE);
 }
 
-/* The memory of the process that forked us is no longer our journal. */
+/* The memory of the process that forked us is no longer our journal. What threads
+ * still hold of it, they drop when they see that their image is another one. */
 static void forked(void)
 {
     struct pa_recorder *r = &pa_recorder;
@@ -103,16 +106,14 @@ static void forked(void)
     memcpy(r->who.parent, r->who.process, 16);
     pa_identity_fill(&r->who);
     r->who.way = PA_WAY_FORK;
-    r->start = pa_clock_anchor();
-    if (r->segment) {
-        r->parent_header = r->segment->header;
-        r->segment = NULL;
-    }
+    if (r->segment || !r->parent_header)
+        r->parent_header = pa_segments_forget(r->segment);
+    r->segment = NULL;
     r->child_told = 0;
+    r->image++;
     r->sequence = r->slots = 0;
     r->meta_chunk = NULL;
-    r->idle = NULL;
-    r->retry_ns = 0;
+    r->rest_until = 0;
     r->store_open = 0; /* the user may have changed */
     free(r->began);
     r->began = NULL;
@@ -121,19 +122,15 @@ static void forked(void)
         memset(&r->intern, 0, sizeof r->intern);
         memset(r->names, 0, sizeof r->names);
         r->name_count = 0;
+        r->idle = NULL;
     }
-    struct pa_thread *t = pa_self;
-    if (t) {
-        t->segment = NULL;
-        t->chunk = NULL;
-        t->busy = 0;
-        t->number = 0;
-        t->slot = ++r->slots;
-        t->tid = (uint32_t)syscall(SYS_gettid);
-    }
-    *pa_epoch = 1;
-    if (t)
-        t->epoch = 0;
+    *pa_epoch = ++r->epoch;
+}
+
+void pa_recorder_look(void)
+{
+    if (__atomic_load_n(pa_epoch, __ATOMIC_ACQUIRE) == 0)
+        forked();
 }
 
 /* Writes an attributes entry, in a chunk of its own kind of use. Under the lock. */
@@ -186,8 +183,9 @@ static int write_attributes(void)
 {
     struct pa_recorder *r = &pa_recorder;
     uint8_t *json = malloc(META_ROOM);
-    int n = json ? pa_attributes(json, META_ROOM, &r->settings) : -1;
-    int error = !json ? -ENOMEM : n < 0 ? -E2BIG : write_meta(json, (uint32_t)n);
+    if (!json)
+        return -ENOMEM;
+    int error = write_meta(json, pa_attributes(json, META_ROOM, &r->settings));
     free(json);
     if (!error && r->began)
         error = write_meta((const uint8_t *)r->began, r->began_length);
@@ -210,19 +208,22 @@ static int open_segment(void)
 {
     struct pa_recorder *r = &pa_recorder;
     int error = 0;
-    if (!r->store_open) {
-        error = pa_store_open(&r->store, r->settings.dir, r->settings.max_bytes, r->settings.stop_on_full);
+    struct pa_segment *old = r->segment, *s = NULL;
+    r->who.uid = (uint32_t)geteuid();
+    r->who.gid = (uint32_t)getegid();
+    for (int kept = r->store_open;; kept = 0) { /* a place that was lost is replaced at once */
+        if (!r->store_open)
+            error = pa_store_open(&r->store, r->settings.dir, r->settings.max_bytes, r->settings.stop_on_full);
         if (error)
             return error;
         r->store_open = 1;
-    }
-    struct pa_segment *old = r->segment;
-    r->who.uid = (uint32_t)geteuid();
-    r->who.gid = (uint32_t)getegid();
-    struct pa_segment *s = pa_segment_open(&r->store, &r->who, r->sequence, r->start, &error);
-    if (!s) {
-        r->store_open = 0; /* look for another place next time */
-        return error;
+        s = pa_segment_open(&r->store, &r->who, r->sequence, r->start, &error);
+        if (s)
+            break;
+        r->store_open = 0;
+        if (!kept || error == -ENOSPC || error == -EDQUOT)
+            return error;
+        error = 0;
     }
     uint8_t *old_meta = r->meta_chunk;
     r->segment = s;
@@ -244,34 +245,30 @@ static int open_segment(void)
     for (int i = 0; i < PA_LOSS_REASONS; i++)
         s->header->losses[i] += __atomic_exchange_n(&r->losses[i], 0, __ATOMIC_RELAXED);
     note_evictions();
+    pa_recorder_touch();
     if (old)
         retire(old);
     if (r->parent_header) {
         munmap(r->parent_header, PA_SEGMENT_MAX);
         r->parent_header = NULL;
     }
-    pa_recorder_touch();
     return 0;
 }
 
-/* open_segment, not more often than every RETRY_NS after a failure. */
+/* open_segment, not again for a while after a failure; 0, or -1: a loss, counted. */
 static int open_or_lose(void)
 {
     struct pa_recorder *r = &pa_recorder;
-    static unsigned reason;
-    if (pa_resting()) {
-        pa_lose(reason);
-        return -1;
+    int error = r->rest_error;
+    if (!r->rest_until || pa_clock_ns(CLOCK_MONOTONIC_COARSE) >= r->rest_until) {
+        error = open_segment();
+        r->rest_until = error ? pa_clock_ns(CLOCK_MONOTONIC_COARSE) + PA_REST_NS : 0;
+        r->rest_error = error;
     }
-    int error = open_segment();
-    if (!error) {
-        r->retry_ns = 0;
+    if (!error)
         return 0;
-    }
-    pa_fail(strerror(-error));
-    reason = pa_loss_of(error);
-    pa_lose(reason);
-    r->retry_ns = pa_clock_ns(CLOCK_MONOTONIC_COARSE) + RETRY_NS;
+    pa_fail(&r->settings, strerror(-error));
+    pa_lose(r->segment, pa_loss_of(error));
     if (r->parent_header && !r->child_told) {
         __atomic_fetch_add(&r->parent_header->losses[PA_LOSS_UNRECORDED_CHILD], 1, __ATOMIC_RELAXED);
         r->child_told = 1;
@@ -288,11 +285,6 @@ static struct pa_thread *new_thread(void)
     else if (!(t = calloc(1, sizeof *t)))
         return NULL;
     t->next = NULL;
-    t->slot = ++r->slots;
-    t->tid = (uint32_t)syscall(SYS_gettid);
-    t->number = 0;
-    t->state = NULL;
-    t->busy = 0;
     t->next_size = CHUNK_FIRST;
     pa_self = t;
     pthread_setspecific(thread_key, t);
@@ -332,8 +324,20 @@ static struct pa_thread *enter_locked(void)
     struct pa_thread *t = pa_self;
     int fresh = !t;
     if (!t && !(t = new_thread())) {
-        pa_lose(PA_LOSS_NO_MEMORY);
+        pa_lose(r->segment, PA_LOSS_NO_MEMORY);
         return NULL;
+    }
+    if (t->image != r->image) { /* of the process that forked us, or never used */
+        t->image = r->image;
+        t->segment = NULL;
+        t->chunk = NULL;
+        fresh = 1;
+    }
+    if (fresh) {
+        t->slot = ++r->slots;
+        t->tid = (uint32_t)syscall(SYS_gettid);
+        t->number = 0;
+        t->busy = 0;
     }
     if (!r->segment && open_or_lose())
         return NULL;
@@ -343,40 +347,35 @@ static struct pa_thread *enter_locked(void)
         t->segment->writers++;
         memset(t->names, 0, sizeof t->names);
     }
-    if (t->epoch != *pa_epoch)
+    if (t->epoch != r->epoch)
         memset(t->stacks, 0, sizeof t->stacks);
     PyThreadState *state = PyThreadState_Get();
-    uint64_t interpreter = (uint64_t)PyInterpreterState_GetID(PyThreadState_GetInterpreter(state));
+    PyInterpreterState *interp = PyThreadState_GetInterpreter(state);
+    uint64_t interpreter = (uint64_t)PyInterpreterState_GetID(interp);
     fresh |= interpreter != t->interpreter;
     t->state = state;
+    t->interp = interp;
     t->interpreter = interpreter;
     t->interpreters = r->interpreters;
     if (fresh && t->chunk) {
-        if (t->entries - t->heap >= 64)
+        if (t->entries - t->heap >= 96)
             write_owner(t);
         else
             t->chunk = NULL;
     }
-    t->epoch = *pa_epoch;
+    t->epoch = r->epoch;
     return t;
 }
 
 struct pa_thread *pa_thread_enter(void)
 {
     int saved = errno;
-    if (__atomic_load_n(pa_epoch, __ATOMIC_ACQUIRE) == 0)
-        forked();
+    pa_recorder_look();
     pthread_mutex_lock(&pa_recorder.lock);
     struct pa_thread *t = enter_locked();
     pthread_mutex_unlock(&pa_recorder.lock);
     errno = saved;
     return t;
-}
-
-int pa_resting(void)
-{
-    struct pa_recorder *r = &pa_recorder;
-    return r->retry_ns && pa_clock_ns(CLOCK_MONOTONIC_COARSE) < r->retry_ns;
 }
 
 /* No space in the segment. The next one if it is full, or if its place is no longer
@@ -388,20 +387,17 @@ static int no_space(int error)
             pa_recorder.store_open = 0;
         return open_or_lose() ? -1 : 1;
     }
-    pa_fail(strerror(-error));
-    pa_lose(pa_loss_of(error));
-    pa_recorder.retry_ns = pa_clock_ns(CLOCK_MONOTONIC_COARSE) + RETRY_NS;
+    pa_fail(&pa_recorder.settings, strerror(-error));
+    pa_lose(pa_recorder.segment, pa_loss_of(error));
     return -1;
 }
 
 int pa_definition_failed(struct pa_thread *t)
 {
-    int saved = errno, result = -1;
+    int saved = errno, result;
     pthread_mutex_lock(&pa_recorder.lock);
     if (t->segment != pa_recorder.segment)
         result = 1;
-    else if (pa_resting())
-        pa_lose(PA_LOSS_NO_SPACE);
     else
         result = no_space(pa_recorder.intern.error);
     pthread_mutex_unlock(&pa_recorder.lock);
@@ -416,15 +412,14 @@ int pa_thread_chunk(struct pa_thread *t, uint32_t bytes)
     pthread_mutex_lock(&r->lock);
     if (t->segment != r->segment) {
         result = 1;
-    } else if (pa_resting()) {
-        pa_lose(PA_LOSS_NO_SPACE);
-        result = -1;
     } else {
         uint32_t size = pa_round_chunk(PA_CHUNK_HEADER_SIZE + 64 + bytes);
         if (size < t->next_size)
             size = t->next_size;
         struct pa_chunk *c = pa_segment_chunk(t->segment, &r->store, PA_CHUNK_EVENTS, size, 0, &error);
         if (c) {
+            if (size >= POPULATE_FROM) /* its pages at once: cheaper than a fault for each */
+                madvise(c, size, MADV_POPULATE_WRITE);
             t->chunk = (uint8_t *)c;
             t->generation = c->generation;
             t->heap = PA_CHUNK_HEADER_SIZE;
@@ -446,6 +441,7 @@ int pa_thread_chunk(struct pa_thread *t, uint32_t bytes)
 void pa_recorder_began(const char *json, uint32_t length)
 {
     struct pa_recorder *r = &pa_recorder;
+    pa_recorder_look();
     pthread_mutex_lock(&r->lock);
     free(r->began);
     r->began = malloc(length);
@@ -467,11 +463,14 @@ void pa_recorder_end(void)
     pthread_mutex_lock(&r->lock);
     if (r->segment) {
         struct pa_segment *s = r->segment;
+        for (int i = 0; i < PA_LOSS_REASONS; i++)
+            s->header->losses[i] += __atomic_exchange_n(&r->losses[i], 0, __ATOMIC_RELAXED);
         r->segment = NULL;
         r->meta_chunk = NULL;
-        pa_segment_close(s, &r->store, PA_STATE_CLEAN_END);
         pa_recorder_touch();
+        pa_segment_close(s, &r->store, PA_STATE_CLEAN_END);
     }
+    r->hooked = 0;
     pthread_mutex_unlock(&r->lock);
     errno = saved;
 }

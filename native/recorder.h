@@ -15,7 +15,7 @@
 #include "settings.h"
 #include "store.h"
 
-#define PA_NAME_SLOTS 64
+#define PA_NAME_SLOTS 256
 #define PA_STACK_SLOTS 1024
 #define PA_NAMES_MAX 4096           /* names outside the catalog that are interned */
 
@@ -53,8 +53,9 @@ struct pa_thread {
     uint64_t number;                    /* of the next event of this thread */
     uint64_t anchor_ticks;              /* of the last anchor in the chunk */
     PyThreadState *state;
+    PyInterpreterState *interp;
     uint64_t interpreter, interpreters; /* its id, as of this count of endings */
-    uint32_t slot, tid;
+    uint32_t slot, tid, image;
     uint8_t busy;
     struct pa_thread *next;             /* idle */
     struct pa_count *(*counts)[3];      /* [catalog row][source], in this chunk */
@@ -72,6 +73,8 @@ struct pa_recorder {
     struct pa_segment *segment;         /* NULL: none could be made yet */
     struct pa_header *parent_header;    /* after a fork, until the child has a segment */
     struct pa_intern intern;
+    uint64_t epoch;                     /* what *pa_epoch is, unless we were forked */
+    uint32_t image;                     /* forks that lead to this process, plus one */
     uint32_t sequence, slots;
     uint8_t *meta_chunk;                /* chunk for attributes of the process */
     uint32_t meta_heap, meta_entries;
@@ -80,10 +83,12 @@ struct pa_recorder {
     struct pa_thread *idle;             /* of ended threads, with their chunks */
     struct pa_name *names[1024];
     uint32_t name_count;
-    uint64_t retry_ns;                  /* after a failure: not before */
+    uint64_t rest_until;                /* after a failure to open a segment, ... */
+    int rest_error;                     /* ... which was this one */
     uint64_t losses[PA_LOSS_REASONS];   /* while there is no segment to hold them */
     uint64_t interpreters;              /* interpreters ended so far */
-    int canary, installed, child_told;
+    int installed, hooked;              /* once; while the interpreter lives */
+    int canary, child_told;
 };
 
 extern struct pa_recorder pa_recorder;
@@ -97,6 +102,9 @@ extern __thread struct pa_thread *pa_self __attribute__((tls_model("initial-exec
 /* Once a process. 0, or -errno. Nothing is written before the first event. */
 int pa_recorder_init(const struct pa_settings *settings, uint32_t way);
 
+/* Notices that this process was forked since. */
+void pa_recorder_look(void);
+
 /* The thread's state, current in every respect; NULL: this event is lost, and counted. */
 struct pa_thread *pa_thread_enter(void);
 
@@ -107,17 +115,16 @@ int pa_thread_chunk(struct pa_thread *t, uint32_t bytes);
 /* A definition could not be written into the thread's segment. Results as above. */
 int pa_definition_failed(struct pa_thread *t);
 
-/* There was no space a moment ago: do not ask again yet. Under the lock. */
-int pa_resting(void);
-
 /* Every thread is to look again before its next event. Under the lock. */
 void pa_recorder_touch(void);
 
-void pa_lose(unsigned reason);
+/* Counts one loss in a segment that cannot go away (a thread's own, or any under the
+ * lock); without one, in memory until there is one. */
+void pa_lose(struct pa_segment *segment, unsigned reason);
 unsigned pa_loss_of(int error);
 
 /* The recorder could not do its duty: with ON_FAILURE=stop the process ends here. */
-void pa_fail(const char *why);
+void pa_fail(const struct pa_settings *settings, const char *why);
 
 /* Adds attributes of the process (a JSON object). */
 void pa_recorder_began(const char *json, uint32_t length);
@@ -125,7 +132,7 @@ void pa_recorder_began(const char *json, uint32_t length);
 /* The interpreter is gone: closes the segment as a clean end. */
 void pa_recorder_end(void);
 
-/* attributes.c: the first META of a segment; length, or -1 when it does not fit. */
-int pa_attributes(uint8_t *out, uint32_t room, const struct pa_settings *settings);
+/* attributes.c: the first META of a segment; its length. What does not fit is left out. */
+uint32_t pa_attributes(uint8_t *out, uint32_t room, const struct pa_settings *settings);
 
 #endif

@@ -13,6 +13,8 @@
 
 uint32_t pa_clock_kind = PA_CLOCK_MONOTONIC;
 
+static struct pa_segment *mapped;
+
 static ssize_t read_file(const char *path, char *out, size_t room)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -140,6 +142,8 @@ struct pa_segment *pa_segment_open(struct pa_store *store, const struct pa_ident
     h->used = PA_HEADER_SIZE;
     __atomic_thread_fence(__ATOMIC_RELEASE);
     memcpy(h->magic, PA_MAGIC, 8);
+    s->next = mapped;
+    mapped = s;
     return s;
 }
 
@@ -158,11 +162,17 @@ struct pa_chunk *pa_segment_chunk(struct pa_segment *s, struct pa_store *store, 
             capacity *= 2;
         if (capacity > PA_SEGMENT_MAX)
             capacity = PA_SEGMENT_MAX;
+        if (s->rest_error && pa_clock_ns(CLOCK_MONOTONIC_COARSE) < s->rest_until) {
+            *ret_error = s->rest_error;
+            return NULL;
+        }
         int r = pa_store_grow(store, s->name, s->device, s->inode, s->capacity, capacity);
         if (r < 0 && capacity != pa_round_chunk(end)) /* nearly full: what is needed and no more */
             r = pa_store_grow(store, s->name, s->device, s->inode, s->capacity,
                               capacity = pa_round_chunk(end));
+        s->rest_error = r;
         if (r < 0) {
+            s->rest_until = pa_clock_ns(CLOCK_MONOTONIC_COARSE) + PA_REST_NS;
             *ret_error = r;
             return NULL;
         }
@@ -201,6 +211,23 @@ void pa_segment_release(struct pa_segment *s)
 {
     if (s->writers || !s->closed)
         return;
+    struct pa_segment **link = &mapped;
+    while (*link != s)
+        link = &(*link)->next;
+    *link = s->next;
     munmap(s->header, PA_SEGMENT_MAX);
     free(s);
+}
+
+struct pa_header *pa_segments_forget(struct pa_segment *keep)
+{
+    struct pa_header *kept = keep ? keep->header : NULL;
+    while (mapped) {
+        struct pa_segment *s = mapped;
+        mapped = s->next;
+        if (s != keep)
+            munmap(s->header, PA_SEGMENT_MAX);
+        free(s);
+    }
+    return kept;
 }

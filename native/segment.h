@@ -13,6 +13,7 @@
 
 #define PA_SEGMENT_FIRST (128u << 10) /* bytes allocated to a process that just begins */
 #define PA_SEGMENT_NEXT (1u << 20)    /* ... and to each of its later segments */
+#define PA_REST_NS 200000000u         /* between attempts to get space, after one failed */
 
 /* What a segment says of its process. */
 struct pa_identity {
@@ -27,6 +28,9 @@ struct pa_segment {
     uint32_t generation;        /* of the newest chunk */
     uint32_t writers;           /* threads that hold a chunk of it */
     int closed;
+    int rest_error;             /* why it could not grow a moment ago ... */
+    uint64_t rest_until;        /* ... and until when it does not try again */
+    struct pa_segment *next;    /* of those mapped */
     uint64_t device, inode;
     char name[80];              /* file name in the box */
 };
@@ -49,6 +53,10 @@ void pa_chunk_publish(struct pa_chunk *chunk);
  * mapping stays until the last writer has left: pa_segment_release. */
 void pa_segment_close(struct pa_segment *segment, struct pa_store *store, uint32_t state);
 void pa_segment_release(struct pa_segment *segment);
+
+/* In a forked child: the parent's segments are not ours. Unmaps all but `keep`, which
+ * may be NULL; its mapping is the caller's now, to be unmapped with PA_SEGMENT_MAX. */
+struct pa_header *pa_segments_forget(struct pa_segment *keep);
 
 static inline uint32_t pa_round_chunk(uint32_t bytes)
 {

@@ -176,14 +176,17 @@ static void load_run(struct loader *l, char *ret, size_t room)
         memcpy(ret, value, length + 1);
 }
 
-static struct pa_policy *load_policy(struct loader *l)
+static struct pa_policy *load_policy(struct loader *l, char *ret_text, size_t room)
 {
     const char *value = value_of(l, "PYTHONAUDIT_EVENTS");
     struct pa_policy *policy = NULL;
     char problem[160] = "is longer than 4095 bytes";
     if (value == NULL || (strlen(value) <= EVENTS_MAX &&
-                          pa_policy_parse(value, &policy, problem, sizeof problem) != -EINVAL))
+                          pa_policy_parse(value, &policy, problem, sizeof problem) != -EINVAL)) {
+        snprintf(ret_text, room, "%s", value == NULL ? "default" : value);
         return policy;          /* NULL: the default, see pa_policy_modes */
+    }
+    snprintf(ret_text, room, "default");
     complain(l, "PYTHONAUDIT_EVENTS", value, "default", problem);
     return NULL;
 }
@@ -254,7 +257,7 @@ int pa_settings_load(struct pa_settings *ret, pa_getenv_fn get, pa_repair_fn rep
                                         "is neither oldest nor stop");
         load_dir(&l, ret->dir, sizeof ret->dir);
         load_run(&l, ret->run, sizeof ret->run);
-        ret->policy = load_policy(&l);
+        ret->policy = load_policy(&l, ret->events, sizeof ret->events);
         ret->stack_depth = load_stack(&l);
         ret->max_bytes = load_max_bytes(&l);
         ret->reveal = load_reveal(&l);

@@ -53,6 +53,7 @@ struct pa_settings {
     uint64_t max_bytes;
     char run[128];
     char dir[4096];         /* absolute */
+    char events[128];       /* what `policy` was made from; its beginning */
     struct pa_policy *policy;
 };
 

@@ -46,8 +46,9 @@ def start() -> str:
     Returns the state that `pythonaudit.recorder.status` tells. What had run before is kept with
     the journal: the modules imported and the .pth files processed so far.
     """
-    if _recorder.status()["state"] == "recording":
-        return "recording"
+    state = _recorder.status()["state"]
+    if state != "off":
+        return state
     modules, pth = list(sys.modules), _earlier_pth()
     state = _recorder.start(os.path.dirname(os.__file__))
     if state in ("recording", "vetoed"):
