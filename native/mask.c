@@ -171,7 +171,8 @@ static struct key find_key(const struct scan *scan, size_t separator)
     key.start = key.end;
     while (key.start > scan->position && key.end - key.start < NAME_MAX_BYTES && is_name_character(text[key.start - 1]))
         key.start--;
-    if (key.start > 0 && is_quote(text[key.start - 1]) && !key.closed)
+    if (key.start > 0 && is_quote(text[key.start - 1]) && !key.closed &&
+        memchr(text + separator, text[key.start - 1], scan->length - separator))
         key.enclosing = text[key.start - 1];
     return key;
 }
@@ -219,7 +220,7 @@ static size_t find_word_end(const struct scan *scan, size_t at, const struct key
     const uint8_t *text = scan->text;
     for (; at < scan->length; at++) {
         uint8_t c = text[at];
-        if (is_space(c) || c == ',' || c == ';' || c == '&' || (key->enclosing && c == key->enclosing))
+        if ((is_space(c) && !key->enclosing) || c == ',' || c == ';' || c == '&' || (key->enclosing && c == key->enclosing))
             break;
         if (key->closed && (c == '}' || c == ']' || c == ')'))
             break;

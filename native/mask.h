@@ -15,15 +15,17 @@
  * - the value of `name=value` and `name: value` with a secret name. The name may
  *   be quoted or be a subscript (["name"]); = == => := : all do. A quoted value
  *   ends at its closing quote, a bracketed one at its bracket, another one at
- *   white space, comma, semicolon or &, or where a quote that was opened
- *   before the name is closed. A scheme (Bearer, Basic ...) takes the next word along.
+ *   white space, comma, semicolon or &; but where a quote opens before the name
+ *   and closes later, it ends there and not at white space. A scheme (Bearer,
+ *   Basic ...) takes the next word along.
  * - for names that end in `authorization` or `cookie`: all to the end of the line;
  * - the userinfo of URLs: what stands between :// and @.
  * A value that is cut off or never closed is secret to the end of the text.
  *
- * In command lines (pa_mask_command, pa_mask_argument) also the values of
- * options with a secret name (`--password X`) and of the options that are known
- * to carry one (`curl -u`, `mysql -p`, ...; mask_command.c has the list).
+ * In command lines (pa_mask_command, pa_mask_argument) `name=value` reaches to
+ * the end of its word, and secret are also the values of options with a secret
+ * name (`--password X`) and of the options that are known to carry one
+ * (`curl -u`, `mysql -p`, ...; mask_command.c has the list).
  *
  * Each function writes the secret parts into ret_spans, at most PA_SPANS_MAX,
  * in order, not empty, not overlapping; it returns how many. Where there are

@@ -85,22 +85,23 @@ static int is(const uint8_t *word, size_t length, const char *text)
 
 #define NOTHING SIZE_MAX
 
+static int has_letter(const struct pa_argv *argv, uint8_t letter)
+{
+    const struct pa_program *program = argv->program;
+    if (!program || !letter || ((program->flags & AFTER_LOGIN) && !argv->login))
+        return 0;
+    return strchr(program->letters, letter) != NULL;
+}
+
 /* -p and its kind: where in the word the secret begins, or NOTHING. */
 static size_t take_letters(struct pa_argv *argv, const uint8_t *word, size_t length)
 {
-    const struct pa_program *program = argv->program;
-    if (!program || ((program->flags & AFTER_LOGIN) && !argv->login))
-        return NOTHING;
-    if (word[1] && strchr(program->letters, word[1])) {
-        if (length > 2)
-            return 2;
-        argv->pending = !(program->flags & ATTACHED_ONLY);
-        return NOTHING;
-    }
+    if (has_letter(argv, word[1]) && length > 2)
+        return 2;
     for (size_t i = 1; i < length; i++)         /* letters without values, then one with */
         if (length > 6 || !is_letter(word[i]))
             return NOTHING;
-    argv->pending = strchr(program->letters, word[length - 1]) && !(program->flags & ATTACHED_ONLY);
+    argv->pending = has_letter(argv, word[length - 1]) && !(argv->program->flags & ATTACHED_ONLY);
     return NOTHING;
 }
 
@@ -117,13 +118,27 @@ static size_t take_option(struct pa_argv *argv, const uint8_t *word, size_t leng
         argv->pending = 1;
         return NOTHING;
     }
-    /* --name=value is the business of pa_mask_text */
+    if (dashes == 1 && has_letter(argv, word[1]))
+        return take_letters(argv, word, length);
     if (name_length > 2 && end == length && pa_mask_is_secret(name, name_length) &&
         !begins(name, name_length, "no-") && !begins(name, name_length, "ask-")) {
         argv->pending = 1;
         return NOTHING;
     }
     return dashes == 1 ? take_letters(argv, word, length) : NOTHING;
+}
+
+/* name=value and --name=value with a secret name: all of the word after it is the value. */
+static size_t find_assigned(const uint8_t *word, size_t length)
+{
+    size_t end = 0;
+    while (end < length && (is_letter(word[end]) || strchr("0123456789_-.", word[end])) && word[end])
+        end++;
+    if (end == length || word[end] != '=' || !pa_mask_is_secret(word, end))
+        return NOTHING;
+    end++;
+    int empty = end + 2 == length && word[end] == word[end + 1] && (word[end] == '"' || word[end] == '\'');
+    return empty ? NOTHING : end;
 }
 
 /* Takes one word, without quotes around it, and returns where in it a secret begins, or NOTHING. */
@@ -134,6 +149,9 @@ static size_t take_word(struct pa_argv *argv, const uint8_t *word, size_t length
         if (!begins(word, length, "--"))
             return 0;
     }
+    size_t assigned = find_assigned(word, length);
+    if (assigned != NOTHING)
+        return assigned;
     if (length > 1 && word[0] == '-')
         return take_option(argv, word, length);
     if (argv->program && argv->program->prefix && begins(word, length, argv->program->prefix))
@@ -210,7 +228,7 @@ static void scan_command(struct spans *spans, const uint8_t *text, size_t at, si
         size_t lead = opened == start + 1, tail = lead && at > start + 1 && text[at - 1] == text[start];
         size_t secret = take_word(&argv, text + start + lead, at - start - lead - tail);
         if (secret != NOTHING)
-            add(spans, secret ? start + lead + secret : start, at);
+            add(spans, secret ? start + lead + secret : start, secret ? at - tail : at);
         else if (inner && nested < NESTED_MAX)
             scan_command(spans, text, opened, at, nested + 1);
     }
