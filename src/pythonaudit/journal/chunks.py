@@ -122,7 +122,7 @@ def walk_chunks(data: Bytes, header: Header) -> tuple[list[Chunk], list[Damage]]
         damage.append(Damage(None, len(data), cut, "the file was cut"))
     limit = min(header.used, len(data))
     place = header.header_size
-    if place < layout.HEADER_SIZE or place % layout.CHUNK_ALIGN:
+    if not layout.HEADER_SIZE <= place <= len(data) or place % layout.CHUNK_ALIGN:
         damage.append(Damage(None, 12, 4, f"header_size {place} makes no sense"))
         place = layout.HEADER_SIZE
     while True:

@@ -128,7 +128,7 @@ def build_process(header: Header, attributes: Iterable[bytes], uid: int) -> Proc
         uid=uid,
         user=user_name(uid),
         way=layout.WAYS.get(header.way, "unknown"),
-        canary=header.canary == 1,
+        canary=header.canary == layout.CANARY_SEEN,
         attributes=merged,
     )
 

@@ -221,7 +221,8 @@ def _parse_strings(data: Bytes, chunks: list[Chunk], damage: list[Damage]) -> tu
         heap, length = rows[:, 1].astype(np.int64), rows[:, 2].astype(np.int64)
         bottom = chunk.size - len(rows) * chunk.entry_size
         bad = (heap < layout.CHUNK_HEADER_SIZE) | (heap + length > bottom)
-        bad |= (length > layout.STRING_MAX_BYTES) | (np.cumsum(length) > chunk.size)
+        bad |= length > layout.STRING_MAX_BYTES
+        bad |= np.cumsum(np.where(bad, 0, length)) > chunk.size
         bad &= length > 0
         _report(damage, chunk, bad, "strings outside of the heap")
         length[bad] = 0
@@ -317,10 +318,11 @@ class _Entries:
         inline = inline.astype(np.int64)
         heap, length = event["heap"].astype(np.int64), event["length"].astype(np.int64)
         total = length + inline
-        together = np.cumsum(total)
-        before = np.concatenate([[0], together])[np.searchsorted(at, self.starts)]
         outside = (heap < layout.CHUNK_HEADER_SIZE) | (heap + total > self.bottom[chunk])
         outside |= (length > layout.ARGUMENTS_MAX_BYTES) | (inline > layout.NAME_MAX_BYTES)
+        # A small file must not make a large answer: the same bytes are not given out again and again.
+        together = np.cumsum(np.where(outside, 0, total))
+        before = np.concatenate([[0], together])[np.searchsorted(at, self.starts)]
         outside |= together - before[chunk] > self.size[chunk]
         outside &= total > 0
         unowned = owner[at] < 0
