@@ -35,7 +35,9 @@ def count(python: Path, program: str) -> int:
 
 def main() -> None:
     """Prints the table, in Markdown."""
-    print("| instructions | `-c pass`, not installed | installed | ratio | `sys.audit`, not installed | installed | ratio |")
+    print(
+        "| instructions | `-c pass`, not installed | installed | ratio | `sys.audit`, not installed | installed | ratio |"
+    )
     print("| --- " * 7 + "|")
     with tempfile.TemporaryDirectory() as scratch:
         wheel = environment.build_wheel(Path(scratch))

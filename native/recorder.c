@@ -65,7 +65,7 @@ unsigned pa_loss_of(int error)
 {
     switch (-error) {
     case ENOSPC: case EFBIG: return PA_LOSS_NO_SPACE;
-    case EDQUOT: return pa_recorder.settings.stop_on_full ? PA_LOSS_LIMIT : PA_LOSS_NO_SPACE;
+    case EDQUOT: return PA_LOSS_LIMIT;
     case ENOMEM: return PA_LOSS_NO_MEMORY;
     default: return PA_LOSS_NO_JOURNAL;
     }
@@ -159,13 +159,14 @@ static int write_meta(const uint8_t *json, uint32_t length)
     return 0;
 }
 
+/* What the store removed to make room, before it forgets it. */
 static void note_evictions(void)
 {
     struct pa_recorder *r = &pa_recorder;
-    if (r->store.evicted && r->segment) {
-        __atomic_fetch_add(&r->segment->header->losses[PA_LOSS_EVICTED], r->store.evicted, __ATOMIC_RELAXED);
-        r->store.evicted = 0;
-    }
+    uint64_t *losses = r->segment ? r->segment->header->losses : r->losses;
+    if (r->store.evicted)
+        __atomic_fetch_add(&losses[PA_LOSS_EVICTED], r->store.evicted, __ATOMIC_RELAXED);
+    r->store.evicted = 0;
 }
 
 static void leave_segment(struct pa_thread *t)
@@ -218,6 +219,7 @@ static int open_segment(void)
             return error;
         r->store_open = 1;
         s = pa_segment_open(&r->store, &r->who, r->sequence, r->start, &error);
+        note_evictions();
         if (s)
             break;
         r->store_open = 0;
@@ -244,7 +246,6 @@ static int open_segment(void)
     s->header->canary = r->canary ? PA_CANARY_SEEN : PA_CANARY_NOT_SEEN;
     for (int i = 0; i < PA_LOSS_REASONS; i++)
         s->header->losses[i] += __atomic_exchange_n(&r->losses[i], 0, __ATOMIC_RELAXED);
-    note_evictions();
     pa_recorder_touch();
     if (old)
         retire(old);
@@ -428,10 +429,10 @@ int pa_thread_chunk(struct pa_thread *t, uint32_t bytes)
             pa_chunk_publish(c);
             if (t->next_size < CHUNK_MAX)
                 t->next_size *= 2;
-            note_evictions();
         } else {
             result = no_space(error);
         }
+        note_evictions();
     }
     pthread_mutex_unlock(&r->lock);
     errno = saved;

@@ -99,26 +99,26 @@ struct pa_segment *pa_segment_open(struct pa_store *store, const struct pa_ident
              (unsigned long long)now.realtime, hex, sequence);
     s->capacity = sequence ? PA_SEGMENT_NEXT : PA_SEGMENT_FIRST;
     int fd = pa_store_create(store, s->name, s->capacity);
-    if (fd < 0 && s->capacity > PA_SEGMENT_FIRST) /* little is left: a small one */
+    if ((fd == -ENOSPC || fd == -EDQUOT) && s->capacity > PA_SEGMENT_FIRST) /* a small one */
         fd = pa_store_create(store, s->name, s->capacity = PA_SEGMENT_FIRST);
     if (fd < 0) {
         *ret_error = fd;
         free(s);
         return NULL;
     }
-    struct stat st = {0};
-    void *map = MAP_FAILED;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == (off_t)s->capacity)
-        map = mmap(NULL, PA_SEGMENT_MAX, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *map = mmap(NULL, PA_SEGMENT_MAX, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     int error = errno;
-    pa_store_close(fd, st.st_dev, st.st_ino);
-    if (map == MAP_FAILED) {
-        *ret_error = error ? -error : -EIO;
+    s->device = store->file_device;
+    s->inode = store->file_inode;
+    int ours = pa_store_holds(fd, s->device, s->inode); /* and not a file that took its number */
+    pa_store_close(fd, s->device, s->inode);
+    if (map == MAP_FAILED || !ours) {
+        if (map != MAP_FAILED)
+            munmap(map, PA_SEGMENT_MAX);
+        *ret_error = ours ? -error : -EBADF;
         free(s);
         return NULL;
     }
-    s->device = st.st_dev;
-    s->inode = st.st_ino;
     struct pa_header *h = s->header = map;
     h->format_major = PA_FORMAT_MAJOR;
     h->header_size = PA_HEADER_SIZE;
