@@ -1,0 +1,433 @@
+"""`pythonaudit log` as its user sees it: in pipes, on terminals, and while processes run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pythonaudit.cli.formats import COLUMNS
+from pythonaudit.journal import layout
+from pythonaudit.journal.reader import Journal
+from tests import commands
+from tests.conftest import Installed
+from tests.journal_writer import BEGIN_NS, SegmentWriter
+
+SECOND = 1_000_000_000
+LIBRARY = ("/usr/lib/python3.11/subprocess.py", 1024, "Popen._execute_child")
+VIEWS = ("/srv/shop/orders/views.py", 120, "OrderView.post")
+APP = ("/srv/shop/app.py", 3, "main")
+HOSTILE = "\x1b[2J\x1b]0;gone\x07\nforged line\u202etxt.exe\x9b31m"
+
+SHOP = {
+    "python": "3.11.7",
+    "exe": "/usr/bin/python3",
+    "argv": ["/srv/shop/app.py"],
+    "cwd": "/srv",
+    "host": "web-1",
+}
+
+
+@pytest.fixture(scope="module")
+def trail(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with two processes, each of a run of its own."""
+    directory = tmp_path_factory.mktemp("trail")
+    shop = SegmentWriter(attributes=SHOP | {"run": "first"})
+    thread = shop.thread()
+    application = layout.SOURCE_APPLICATION
+    thread.event("open", ["/etc/passwd", "r", 524288], stack=[LIBRARY, VIEWS, APP])
+    shop.ticks += SECOND
+    thread.event("open", ["data/orders.db", None, 577], stack=[APP])
+    shop.ticks += SECOND
+    thread.event("User logged in: username=johndoe, ip=192.168.0.1", source=application, stack=[VIEWS, APP])
+    shop.ticks += SECOND
+    thread.event("shop.order.paid", [{"order": 7, "note": "=1+1"}], source=application, stack=[APP])
+    shop.ticks += SECOND
+    thread.event(HOSTILE, [HOSTILE], source=application, stack=[("/srv/\x1b[31m.py", 1, "f\n")])
+    shop.ticks += SECOND
+    thread.event("open", ["/x", "r", 0], source=application, notes=1 << 5, stack=[APP])
+    shop.save(directory)
+    worker = SegmentWriter(
+        process=bytes(range(0xA0, 0xB0)),
+        begin_ns=BEGIN_NS + 10 * SECOND,
+        pid=77,
+        attributes=SHOP | {"run": "second"},
+    )
+    thread = worker.thread()
+    thread.event("socket.connect", [{"$type": "socket.socket"}, ["::1", 443, 0, 0]], stack=[LIBRARY, APP])
+    thread.event("subprocess.Popen", ["git", ["git", "log", "-n", "a b"], None, None], source=layout.SOURCE_STDLIB)
+    worker.save(directory)
+    return directory
+
+
+def names(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line)["event"] for line in done.stdout.splitlines()]
+
+
+def test_jsonl_is_each_event_as_the_journal_has_it(trail: Path) -> None:
+    done = commands.run(trail, "log", "--format", "jsonl")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [event.to_json().decode() for event in Journal(trail).events()]
+    assert len(done.stdout.splitlines()) == 8
+
+
+def test_table_in_a_pipe(trail: Path) -> None:
+    done = commands.run(trail, "log")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "2026-11-22T14:30:33.123456Z app.py[123]          open /etc/passwd mode=r"
+        "  [/srv/shop/orders/views.py:120 OrderView.post]\n"
+        "2026-11-22T14:30:34.123456Z app.py[123]          open data/orders.db flags=O_WRONLY|O_CREAT|O_TRUNC"
+        "  [/srv/shop/app.py:3 main]\n"
+        "2026-11-22T14:30:35.123456Z app.py[123]          User logged in: username=johndoe, ip=192.168.0.1"
+        "  [/srv/shop/orders/views.py:120 OrderView.post]\n"
+        "2026-11-22T14:30:36.123456Z app.py[123]          shop.order.paid order=7 note==1+1"
+        "  [/srv/shop/app.py:3 main]\n"
+        r"2026-11-22T14:30:37.123456Z app.py[123]          "
+        r"\x1b[2J\x1b]0;gone\x07\nforged line\u202etxt.exe\x9b31m "
+        r"\x1b[2J\x1b]0;gone\x07\nforged line\u202etxt.exe\x9b31m  [/srv/\x1b[31m.py:1 f\n]"
+        "\n"
+        "2026-11-22T14:30:38.123456Z app.py[123]          open /x mode=r (not raised by CPython)"
+        "  [/srv/shop/app.py:3 main]\n"
+        "2026-11-22T14:30:43.123456Z app.py[77]           socket.connect [::1]:443"
+        "  [/srv/shop/app.py:3 main]\n"
+        "2026-11-22T14:30:43.123456Z app.py[77]           subprocess.Popen git log -n 'a b'\n"
+    )
+
+
+def test_csv_has_the_keys_of_json_and_runs_nothing(trail: Path) -> None:
+    done = commands.run(trail, "log", "--format", "csv")
+    rows = list(csv.reader(io.StringIO(done.stdout, newline="")))
+    assert rows[0] == list(COLUMNS)
+    events = [json.loads(event.to_json()) for event in Journal(trail).events()]
+    assert {key for event in events for key in event} <= set(COLUMNS)
+    for row, event in zip(rows[1:], events, strict=True):
+        for column, cell in zip(COLUMNS, row, strict=True):
+            value = event.get(column, "")
+            assert (json.loads(cell) if isinstance(value, list | dict) else cell) == (
+                value if isinstance(value, list | dict | str) else str(value)
+            )
+
+
+def test_csv_escapes_formulas(tmp_path: Path) -> None:
+    writer = SegmentWriter(attributes=SHOP | {"cwd": "@SUM(A1)"})
+    writer.thread().event("=cmd|' /C calc'!A0", source=layout.SOURCE_APPLICATION)
+    writer.save(tmp_path)
+    (row,) = csv.DictReader(io.StringIO(commands.run(tmp_path, "log", "--format", "csv").stdout))
+    assert (row["event"], row["cwd"]) == ("'=cmd|' /C calc'!A0", "'@SUM(A1)")
+
+
+LOGIN = "User logged in: username=johndoe, ip=192.168.0.1"
+
+
+@pytest.mark.parametrize(
+    ("words", "events"),
+    [
+        (["--event", "shop.*"], ["shop.order.paid"]),
+        (["--event", "shop.*", "--event", "socket.*"], ["shop.order.paid", "socket.connect"]),
+        (["--event", LOGIN], [LOGIN]),
+        (["--event", "User logged in: username=*, ip=*"], [LOGIN]),
+        (["--event", "SHOP.*"], []),
+        (["--category", "network"], ["socket.connect"]),
+        (["--category", "process", "--category", "network"], ["socket.connect", "subprocess.Popen"]),
+        (["--source", "stdlib"], ["subprocess.Popen"]),
+        (["--source", "application", "--event", "open"], ["open"]),
+        (["--since", "2026-11-22T14:30:38.123456789Z", "--until", "2026-11-22T14:30:43Z"], ["open"]),
+        (["--until", "2026-11-22T14:30:34Z"], ["open"]),
+        (["--run", "second"], ["socket.connect", "subprocess.Popen"]),
+        (["--run", "last"], ["socket.connect", "subprocess.Popen"]),
+        (["--run", "none of that name"], []),
+        (["--process", "A0a1"], ["socket.connect", "subprocess.Popen"]),
+        (["--pid", "77"], ["socket.connect", "subprocess.Popen"]),
+        (["--path", "/etc/*"], ["open"]),
+        (["--path", "/srv/data/*"], ["open"]),
+        (["--path", "data/*"], ["open"]),
+        (["--text", "JohnDoe"], [LOGIN]),
+        (["--text", "a B"], ["subprocess.Popen"]),
+        (["--where", "event = 'open' AND fields->>'path' LIKE '/etc/%'"], ["open"]),
+        (["--where", "args->>'$[0]' = '/x'"], ["open"]),
+        (["--where", "time >= '2026-11-22T14:30:43Z' AND pid = 77", "--event", "s*"],
+         ["socket.connect", "subprocess.Popen"]),
+        (["--where", "template IS NOT NULL"], [LOGIN]),
+        (["-n", "2"], ["socket.connect", "subprocess.Popen"]),
+        (["-n", "1", "--event", "open"], ["open"]),
+        (["-n", "1", "--where", "event <> 'subprocess.Popen'"], ["socket.connect"]),
+    ],
+)  # fmt: skip
+def test_filters(trail: Path, words: list[str], events: list[str]) -> None:
+    done = commands.run(trail, "log", "--format", "jsonl", *words)
+    if not events:
+        assert done.stderr == f"pythonaudit: no event matches in {trail}\n"
+        done.stderr = ""
+    assert names(done) == events
+
+
+def test_brackets_in_a_message_are_taken_literally_too(tmp_path: Path) -> None:
+    writer = SegmentWriter()
+    writer.thread().event("[shop] why? order=7", source=layout.SOURCE_APPLICATION)
+    writer.save(tmp_path)
+    for glob in ("[shop] why? order=7", "[shop] why? order=*", "?shop? *"):
+        assert len(names(commands.run(tmp_path, "log", "--format", "jsonl", "--event", glob))) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["--since", "soon"],
+            "--since: 'soon' is no moment: write 2026-11-22T14:30:00Z, 2026-11-22, 15m, 2d or today",
+        ),
+        (["-n", "-1"], "argument -n: '-1' is no number: write 10, for example; see 'pythonaudit log --help'"),
+        (
+            ["--process", "xyz"],
+            "argument --process: 'xyz' is no beginning of a process id: write hexadecimal digits;"
+            " see 'pythonaudit log --help'",
+        ),
+        (["--where", "1", "-f"], "--where and --follow do not go together; use the other filters"),
+    ],
+)
+def test_wrong_usage(trail: Path, words: list[str], line: str) -> None:
+    done = commands.run(trail, "log", *words)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"pythonaudit: {line}\n")
+
+
+@pytest.mark.parametrize(
+    ("where", "complaint"),
+    [
+        ("evnt = 'open'", r'--where: Referenced column "evnt" not found.*; columns: time, event, .*, time_ns'),
+        ("event = ", r"--where: syntax error.*; columns: .*"),
+        ("true); SELECT (1", r"--where takes one condition, not several statements"),
+        (
+            "event IN (SELECT content FROM read_text('/etc/passwd'))",
+            r"--where: .*file system operations are disabled.*",
+        ),
+    ],
+)
+def test_wrong_sql_is_one_line(trail: Path, where: str, complaint: str) -> None:
+    done = commands.run(trail, "log", "--where", where)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(f"pythonaudit: {complaint}\n", done.stderr), done.stderr
+
+
+def test_no_store(tmp_path: Path) -> None:
+    done = commands.run(tmp_path / "nowhere", "log")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+    assert done.stderr.startswith(f"pythonaudit: nothing is recorded in {tmp_path}/nowhere; ")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(trail: Path, tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir(mode=0)
+    done = commands.run(tmp_path, "log")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+    assert str(tmp_path) in done.stderr
+
+
+def test_an_empty_store(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    done = commands.run(tmp_path, "log")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"pythonaudit: no event is recorded in {tmp_path}\n"
+
+
+def test_no_run_is_recorded(tmp_path: Path) -> None:
+    SegmentWriter().save(tmp_path)
+    done = commands.run(tmp_path, "log", "--run", "last")
+    assert (done.returncode, done.stdout) == (3, "")
+    line = f"no run is recorded in {tmp_path}; record one with 'pythonaudit run -- COMMAND'"
+    assert done.stderr == f"pythonaudit: {line}\n"
+
+
+def test_losses_and_damage_are_said_at_the_end(tmp_path: Path) -> None:
+    for pid in range(5):
+        writer = SegmentWriter(process=bytes([pid]) * 16, pid=pid, attributes=SHOP | {"run": f"r{pid}"})
+        writer.thread().event("open", ["/x", "r", 0])
+        writer.losses[0] = 1000
+        writer.losses[6] = 1 if pid == 3 else 0
+        path = writer.save(tmp_path)
+    path.write_bytes(path.read_bytes()[:-4096])
+    done = commands.run(tmp_path, "log", "--format", "jsonl")
+    assert done.returncode == 0
+    said = done.stderr.splitlines()
+    assert said[:2] == [
+        "pythonaudit: 5,000 events lost: the disk was full (app.py[0], app.py[1], app.py[2] and 2 more)",
+        "pythonaudit: 1 forked process not recorded (app.py[3])",
+    ]
+    assert said[2] == f"pythonaudit: {path}: 4096 bytes unreadable: the file was cut"
+    of_one = commands.run(tmp_path, "log", "--run", "r2").stderr.splitlines()
+    assert of_one[0] == "pythonaudit: 1,000 events lost: the disk was full (app.py[2])"
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    writer = SegmentWriter(chunk_bytes=1 << 20)
+    thread = writer.thread()
+    for number in range(5000):
+        thread.event("open", [f"/srv/{number}", "r", 0])
+    writer.save(tmp_path)
+    for form in ("table", "jsonl", "csv"):
+        process = commands.start(tmp_path, "log", "--format", form)
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read()) == (141, "")
+        process.stderr.close()
+
+
+def test_a_full_disk_is_one_line(trail: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = commands.run(trail, "log", "--format", "jsonl", stdout=full)
+    assert (done.returncode, done.stderr) == (3, "pythonaudit: No space left on device\n")
+
+
+def test_stdout_may_be_closed(trail: Path) -> None:
+    done = commands.run(trail, "log", preexec_fn=lambda: os.close(1))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_ascii_pipe_gets_escapes(tmp_path: Path) -> None:
+    writer = SegmentWriter()
+    writer.thread().event("open", ["/srv/日本", "r", 0])
+    writer.save(tmp_path)
+    done = commands.run(tmp_path, "log", env=commands.environment(PYTHONIOENCODING="ascii"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"open /srv/\u65e5\u672c mode=r" in done.stdout
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.mark.parametrize("columns", [20, 50, 71, 72, 80, 100, 160, 250])
+def test_lines_fit_the_terminal(trail: Path, columns: int) -> None:
+    shown = commands.show(trail, "log", columns=columns)
+    assert shown.status == 0
+    lines = plain(shown.text).splitlines()
+    assert lines[0] == "2026-11-22 UTC"
+    assert len(lines) == 9  # one for the day
+    if columns >= 50:
+        assert all(len(line) <= columns for line in lines), lines
+
+
+def test_a_terminal_shows_colours_and_what_matters(trail: Path) -> None:
+    text = commands.show(trail, "log", columns=160).text
+    assert "\x1b[34mopen" in text  # files are blue
+    assert "\x1b[31m(not raised by CPython)\x1b[0m" in text
+    first = plain(text).splitlines()[1]
+    assert re.fullmatch(
+        r"14:30:33\.123 app\.py\[123\] +open +/etc/passwd mode=r +/srv/shop/orders/views\.py:120 OrderView\.post",
+        first,
+    )
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_terminals_without_colours(trail: Path, variables: dict[str, str]) -> None:
+    text = commands.show(trail, "log", env=commands.environment(**variables)).text
+    assert not re.search(r"\x1b\[(?:\d+;)*(?:3|4|9|10)\dm", text)
+
+
+@pytest.mark.parametrize("form", ["table", "jsonl", "csv"])
+def test_a_terminal_gets_no_control_character_of_an_event(trail: Path, form: str) -> None:
+    text = plain(commands.show(trail, "log", "--format", form, columns=250).text)
+    assert all(line.isprintable() for line in text.splitlines()) and len(text.splitlines()) == 9 - (
+        form == "jsonl"
+    )
+
+
+def test_json_on_a_terminal_says_the_same(trail: Path) -> None:
+    shown = commands.show(trail, "log", "--format", "jsonl")
+    expected = [json.loads(event.to_json()) for event in Journal(trail).events()]
+    assert [json.loads(line) for line in shown.text.splitlines()] == expected
+
+
+@pytest.fixture
+def ticking(installed_here: Installed, tmp_path: Path) -> Any:
+    """Starts a recorded program that raises the event that it is told, one for each line."""
+    program = "import sys\nprint('ready', flush=True)\nfor line in sys.stdin: sys.audit(line.rstrip(), 1)"
+    environment = installed_here.environment(PYTHONAUDIT="1", PYTHONAUDIT_DIR=tmp_path)
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> Callable[[str], None]:
+        process = subprocess.Popen(
+            [installed_here.python, "-c", program],
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        started.append(process)
+        assert process.stdin is not None and process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+
+        def tell(event: str) -> None:
+            assert process.stdin is not None
+            print(event, file=process.stdin, flush=True)
+
+        return tell
+
+    yield start
+    for process in started:
+        process.communicate()
+
+
+def test_follow(ticking: Callable[[], Callable[[str], None]], tmp_path: Path) -> None:
+    """What was there comes first, then what running processes raise, also those that begin later."""
+    first = ticking()
+    first("tick 1")
+    follower = commands.start(tmp_path, "log", "-f", "--event", "tick *", "--format", "jsonl")
+    assert follower.stdout is not None and follower.stderr is not None
+
+    def read() -> str:
+        assert follower.stdout is not None
+        event: str = json.loads(follower.stdout.readline())["event"]
+        return event
+
+    assert read() == "tick 1"
+    for number in range(2, 6):
+        first(f"tick {number}")
+        assert read() == f"tick {number}"
+    second = ticking()
+    second("tick of another")
+    assert read() == "tick of another"
+    first("tick 6")
+    assert read() == "tick 6"
+    follower.send_signal(signal.SIGINT)
+    assert (follower.wait(), follower.stdout.read(), follower.stderr.read()) == (130, "", "")
+    follower.stdout.close()
+    follower.stderr.close()
+
+
+def test_follow_from_now_on(ticking: Callable[[], Callable[[str], None]], tmp_path: Path) -> None:
+    tell = ticking()
+    tell("tick old")
+    tell("tick last")
+    follower = commands.start(tmp_path, "log", "-f", "-n", "1", "--event", "tick *")
+    assert follower.stdout is not None and follower.stderr is not None
+    assert " tick last 1" in follower.stdout.readline()
+    tell("tick new")
+    assert " tick new 1" in follower.stdout.readline()
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait() == 130
+    follower.stdout.close()
+    follower.stderr.close()
+
+
+def test_a_real_program(installed: Installed) -> None:
+    """Recorded in each interpreter, read by this one."""
+    recording = installed.record('import sys\ndef act(): sys.audit("User logged in: username=johndoe")\nact()')
+    done = commands.run(recording.directory, "log", "--source", "application", "--format", "jsonl")
+    (event,) = map(json.loads, done.stdout.splitlines())
+    assert event["event"] == "User logged in: username=johndoe"
+    assert event["fields"] == {"username": "johndoe"}
+    assert event["stack"][0] == {"file": "<string>", "line": 2, "function": "act"}
+    table = commands.run(recording.directory, "log", "--source", "application").stdout
+    assert re.fullmatch(r"\S+Z python\S*\[\d+\] +User logged in: username=johndoe  \[<string>:2 act\]\n", table)
