@@ -143,7 +143,7 @@ static void encode_environment(struct pa_encoder *e, PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
     if (type == &PyDict_Type)
-        pa_put_dict(e, object, PA_AS_PLAIN, 1, 1);
+        pa_put_dict(e, object, PA_AS_TEXT, 1, 1);
     else if (type == &PyTuple_Type || type == &PyList_Type)
         pa_put_items(e, object, PA_AS_TEXT, 1, encode_setting);
     else if (pa_is_text(type))
@@ -212,7 +212,7 @@ static NOINLINE void encode_by_rule(struct pa_encoder *e, PyObject *object, enum
         break;
     case PA_ARG_HEADERS:
         if (Py_TYPE(object) == &PyDict_Type)
-            pa_put_dict(e, object, PA_AS_PLAIN, 1, 1);
+            pa_put_dict(e, object, PA_AS_TEXT, 1, 1);
         else
             encode_summary(e, object, LENGTH);
         break;

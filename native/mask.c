@@ -220,7 +220,7 @@ static size_t find_word_end(const struct scan *scan, size_t at, const struct key
     const uint8_t *text = scan->text;
     for (; at < scan->length; at++) {
         uint8_t c = text[at];
-        if ((is_space(c) && !key->enclosing) || c == ',' || c == ';' || c == '&' || (key->enclosing && c == key->enclosing))
+        if (c == ',' || c == ';' || c == '&' || (key->enclosing ? c == key->enclosing : is_space(c)))
             break;
         if (key->closed && (c == '}' || c == ']' || c == ')'))
             break;

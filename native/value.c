@@ -319,11 +319,27 @@ void pa_put_items(struct pa_encoder *e, PyObject *sequence, enum pa_treatment tr
     pa_close(e, ']', i, size);
 }
 
-/* A text as a key; returns whether it is a secret name. */
-static NOINLINE int put_key_text(struct pa_encoder *e, PyObject *key)
+/* Part of a key: \xNN, as these four characters, for what is not UTF-8. */
+static void put_key_piece(struct pa_json *json, const uint8_t *bytes, size_t length)
 {
     static const char hex[] = "0123456789abcdef";
+    for (size_t at = 0; at < length; at++) {
+        size_t valid = pa_utf8_valid(bytes + at, length - at);
+        if (pa_json_characters(json, bytes + at, valid) < valid)
+            json->full = 1;
+        at += valid;
+        if (at < length) {
+            char escaped[5] = {'\\', '\\', 'x', hex[bytes[at] >> 4], hex[bytes[at] & 15]};
+            pa_json_put(json, escaped, sizeof escaped);
+        }
+    }
+}
+
+/* A text as a key; returns whether it is a secret name. */
+static NOINLINE int put_key_text(struct pa_encoder *e, PyObject *key, enum pa_treatment treatment)
+{
     uint8_t utf8[PA_TEXT_MAX];
+    struct pa_span spans[PA_SPANS_MAX];
     int flags = 0;
     struct pa_view view;
     struct pa_json *json = &e->json;
@@ -333,28 +349,21 @@ static NOINLINE int put_key_text(struct pa_encoder *e, PyObject *key)
     } else {
         pa_view_text(key, utf8, &view);
     }
-    int secret = pa_mask_is_secret(view.bytes, view.length);
+    size_t count = pa_find_secrets(e, &view, treatment, spans), at = 0;
     if (view.length && view.bytes[0] == '$')
         PA_JSON_LITERAL(json, "$");
-    size_t at = 0;
-    while (at < view.length) {
-        size_t valid = pa_utf8_valid(view.bytes + at, view.length - at);
-        if (pa_json_characters(json, view.bytes + at, valid) < valid)
-            json->full = 1;
-        at += valid;
-        if (at < view.length) {
-            char escaped[5] = {'\\', '\\', 'x', hex[view.bytes[at] >> 4], hex[view.bytes[at] & 15]};
-            pa_json_put(json, escaped, sizeof escaped);
-            at++;
-        }
+    for (size_t i = 0; i < count; i++) {
+        put_key_piece(json, view.bytes + at, spans[i].start - at);
+        PA_JSON_LITERAL(json, "***");
+        at = spans[i].end;
     }
-    if (view.cut)
-        e->notes |= PA_NOTE_TRUNCATED;
-    return secret;
+    put_key_piece(json, view.bytes + at, view.length - at);
+    e->notes |= (view.cut ? PA_NOTE_TRUNCATED : 0) | (count ? PA_NOTE_MASKED : 0);
+    return pa_mask_is_secret(view.bytes, view.length);
 }
 
 /* "key": ; returns whether it is a secret name. */
-static int put_key(struct pa_encoder *e, PyObject *key)
+static int put_key(struct pa_encoder *e, PyObject *key, enum pa_treatment treatment)
 {
     PyTypeObject *type = Py_TYPE(key);
     struct pa_json *json = &e->json;
@@ -363,11 +372,11 @@ static int put_key(struct pa_encoder *e, PyObject *key)
     PA_JSON_LITERAL(json, "\"");
     if (type == &PyUnicode_Type && pa_str_read(key, &text) == 0 && text.ascii && text.length &&
         text.length <= 64 && json->limit - json->at >= text.length && *(const uint8_t *)text.data != '$' &&
-        !(pa_copy_classified(json->at, text.data, (size_t)text.length) & PA_BYTES_ESCAPED)) {
+        !(pa_copy_classified(json->at, text.data, (size_t)text.length) & (PA_BYTES_ESCAPED | PA_BYTES_SUSPECT))) {
         json->at += text.length;
         secret = pa_mask_is_secret(text.data, (size_t)text.length);
-    } else if (pa_is_text(type)) {
-        secret = put_key_text(e, key);
+    } else if (pa_is_text(type) && (type != &PyUnicode_Type || (pa_readable & PA_READ_STR))) {
+        secret = put_key_text(e, key, treatment > PA_AS_TEXT ? PA_AS_TEXT : treatment);
     } else if (key == Py_None) {
         PA_JSON_LITERAL(json, "null");
     } else if (type == &PyBool_Type) {
@@ -397,12 +406,13 @@ void pa_put_dict(struct pa_encoder *e, PyObject *dict, enum pa_treatment treatme
 {
     Py_ssize_t i = 0, position = 0, size = PyDict_Size(dict);
     PyObject *key, *value;
+    struct pa_mark whole = pa_mark_item(e, 0);
     if (pa_open(e, '{') < 0)
         return;
     for (; i < PA_ITEMS_MAX && PyDict_Next(dict, &position, &key, &value); i++) {
         struct pa_mark mark = pa_mark_item(e, i);
-        int secret = put_key(e, key) && treatment != PA_AS_PLAIN && value != Py_None && Py_TYPE(value) != &PyBool_Type;
-        if (secret || names_only)
+        int secret = put_key(e, key, treatment) && treatment != PA_AS_PLAIN;
+        if (names_only || (secret && value != Py_None && Py_TYPE(value) != &PyBool_Type))
             pa_put_secret(e);
         else
             pa_put_value(e, value, treatment, depth);
@@ -410,6 +420,10 @@ void pa_put_dict(struct pa_encoder *e, PyObject *dict, enum pa_treatment treatme
             break;
     }
     pa_close(e, '}', i, size);
+    if (!i && size) {       /* {"$more":N} alone would be another form: leave it to the container around */
+        pa_take_back(e, whole);
+        e->json.full = 1;
+    }
 }
 
 Py_ssize_t pa_container_size(PyObject *container)

@@ -147,6 +147,16 @@ def test_what_does_not_fit_altogether_is_cut_or_counted() -> None:
     parse(text)
 
 
+def test_more_is_never_alone_in_an_object() -> None:
+    filler = "\x01" * 2700
+    text, notes, _ = probe.encode((filler, {"k" * 200: 1}, 2))
+    assert parse(text) == [filler, Tagged(["$more", 2])]
+    assert notes == probe.ITEMS
+    text, notes, _ = probe.encode((filler, [{"k" * 200: 1}]))
+    assert parse(text) == [filler, [Tagged(["$more", 1])]]
+    assert parse(probe.encode((filler, {"a": 1, "k" * 200: 2}))[0]) == [filler, {"a": 1, "$more": 1}]
+
+
 @pytest.mark.parametrize(
     ("rule", "value", "text", "note"),
     [
@@ -196,6 +206,7 @@ def test_what_does_not_fit_altogether_is_cut_or_counted() -> None:
             "MASKED",
         ),
         ("VALUE", {b"passwd": ["x"]}, '{"passwd":"***"}', "MASKED"),
+        ("VALUE", {"http://u:p@h": 1, b"token=x\xff": 2}, '{"http://***@h":1,"token=***":"***"}', "MASKED"),
         ("VALUE", "password=x\udc80", '{"$wtf8":"cGFzc3dvcmQ9Kioq"}', "MASKED"),
         ("VALUE", b"password=x\xff", '{"$base64":"cGFzc3dvcmQ9Kioq"}', "MASKED"),
     ],
