@@ -87,6 +87,16 @@ class EventFilter:
             masks.append(np.array(wanted, bool)[which] | (events.inline > 0))
         return np.logical_and.reduce(masks) if masks else None
 
+    def exact_mask(self, decoder: SegmentDecoder) -> Column | None:
+        """Which rows of a segment are wanted; None: all of them."""
+        mask = self.mask(decoder)
+        if self.is_settled_by_mask:
+            return mask
+        rows = np.arange(len(decoder.segment.events)) if mask is None else np.flatnonzero(mask)
+        wanted = np.zeros(len(decoder.segment.events), bool)
+        wanted[rows] = [self.wants(event) for event in decoder.events(rows)]
+        return wanted
+
     def wants(self, event: Event) -> bool:
         """Whether this event, whose row `mask` has let through, is wanted."""
         return (

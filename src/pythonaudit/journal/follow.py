@@ -36,7 +36,7 @@ class Follower:
     """Watches the segments of a journal.
 
     Attributes:
-        decoders: what `begin` found in the segments that can grow, by path.
+        watched: the segments that can grow, by path.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -44,44 +44,44 @@ class Follower:
         self._boxes: dict[Path, files.Box] = {}
         self._known: set[Path] = set()
         self._waiting: dict[Path, files.SegmentFile] = {}  # not begun yet
-        self._watched: dict[Path, _Watched] = {}
-        self.decoders: dict[Path, SegmentDecoder] = {}
+        self.watched: dict[Path, _Watched] = {}
 
-    def begin(self) -> list[SegmentHead]:
-        """Notes all that is there, and where it ends; what comes later is new. Gives the segments."""
-        heads = self._new_heads()
-        for head in heads:
-            watched = self._watch(head)
-            decoder = watched and watched.read()
+    def begin(self) -> tuple[list[SegmentHead], list[SegmentDecoder]]:
+        """Notes all that is there, and where it ends; what comes later is new.
+
+        Returns:
+            The segments in which nothing more can come, and what is in the others by now.
+        """
+        heads, decoders = [], []
+        for head in self._new_heads():
+            watched = _Watched(self._journal, head)
+            if head.end_ns is not None or watched.is_dead:
+                heads.append(head)
+                continue
+            self.watched[head.file.path] = watched
+            decoder = watched.read()
             if decoder:
-                self.decoders[head.file.path] = decoder
-        return heads
+                decoders.append(decoder)
+        return heads, decoders
 
     def poll_until(self, stop: threading.Event) -> Iterator[list[SegmentDecoder]]:
         """Looks for new events again and again; gives segments with nothing but new events in them."""
         while not stop.is_set():
-            yield self._poll()
+            yield self.poll()
             stop.wait(POLL_SECONDS)
 
-    def _poll(self) -> list[SegmentDecoder]:
+    def poll(self) -> list[SegmentDecoder]:
+        """Looks once."""
         for head in self._new_heads():
-            self._watch(head, new=True)
+            self.watched[head.file.path] = _Watched(self._journal, head)
         found = []
-        for path, watched in list(self._watched.items()):
+        for path, watched in list(self.watched.items()):
             decoder = watched.read()
             if decoder:
                 found.append(decoder)
             elif watched.is_over:
-                del self._watched[path]
+                del self.watched[path]
         return found
-
-    def _watch(self, head: SegmentHead, new: bool = False) -> _Watched | None:
-        watched = _Watched(self._journal, head)
-        # What was closed before we began can have no news; what is new has it all.
-        if not new and (head.end_ns is not None or watched.is_dead):
-            return None
-        self._watched[head.file.path] = watched
-        return watched
 
     def _new_heads(self) -> list[SegmentHead]:
         for box in self._journal.boxes():

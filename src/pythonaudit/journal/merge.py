@@ -75,7 +75,7 @@ def merge_events(sources: Iterable[Source]) -> Iterator[Event]:
 
 
 def last_events(sources: Iterable[Source], count: int, wants: Callable[[Event], bool]) -> list[Event]:
-    """The last events of segments, in order; segments that end too early are not opened.
+    """The last events of segments by time, in order; segments that end too early are not opened.
 
     Args:
         sources: the segments.
@@ -83,9 +83,11 @@ def last_events(sources: Iterable[Source], count: int, wants: Callable[[Event], 
         wants: which of the events that the sources' masks let through.
     """
     found: list[_Placed] = []
+    if count <= 0:
+        return []
     for source in sorted(sources, key=lambda s: _NEVER if s.end_ns is None else s.end_ns, reverse=True):
         first = found[0].key if len(found) >= count else -1
-        if count <= 0 or (source.end_ns is not None and source.end_ns < first):
+        if source.end_ns is not None and source.end_ns < first:
             break
         stream = _open(source, {})
         if stream is None:

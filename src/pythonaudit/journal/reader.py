@@ -10,6 +10,7 @@ What cannot be read is left out and kept in `damage()`; the rest comes out all t
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 import time
 from collections import Counter, defaultdict
@@ -155,6 +156,8 @@ class Journal:
     ) -> Iterator[Event]:
         """The last events, then new ones of running processes as they come, within a second.
 
+        New is what is recorded after this call.
+
         Args:
             wanted: which events.
             stop: ends the iteration when it is set.
@@ -166,17 +169,14 @@ class Journal:
         wanted = wanted or _EVERYTHING
         stop = stop or threading.Event()
         follower = Follower(self)
-        known = follower.begin()
-        if last != 0:
-            sources = self._sources(known, wanted, follower.decoders)
-            if last is None:
-                yield from _wanted_events(merge_events(sources), wanted)
-            else:
-                yield from last_events(sources, last, wanted.wants)
-        follower.decoders.clear()
-        for decoders in follower.poll_until(stop):
-            sources = [_loaded(decoder, wanted) for decoder in decoders]
-            yield from _wanted_events(merge_events(sources), wanted)
+        # Now, not when the first event is asked for: what comes after this call is new.
+        heads, decoders = follower.begin()
+        known = self._sources(heads, wanted) + [_loaded(decoder, wanted) for decoder in decoders]
+        if last is None:
+            before = _wanted_events(merge_events(known), wanted)
+        else:
+            before = iter(last_events(known, last, wanted.wants))
+        return itertools.chain(before, _new_events(follower, wanted, stop))
 
     def survey(self) -> Survey:
         """Processes, counts and losses, in one reading of everything.
@@ -226,9 +226,8 @@ class Journal:
         from pythonaudit.journal.arrow import to_arrow
 
         wanted = wanted or _EVERYTHING
-        sources = self._sources(self.heads(), wanted)
-        loaded = ((source.load(), source.wanted) for source in sources)
-        return to_arrow((d, mask(d)) for d, mask in loaded if d is not None)
+        decoders = (source.load() for source in self._sources(self.heads(), wanted))
+        return to_arrow((decoder, wanted.exact_mask(decoder)) for decoder in decoders if decoder)
 
     def heads(self) -> list[SegmentHead]:
         """All segments that are there now.
@@ -294,23 +293,13 @@ class Journal:
         for one in damage:
             self._damage[one._replace(path=one.path or path)] = None
 
-    def _sources(
-        self,
-        heads: Sequence[SegmentHead],
-        wanted: EventFilter,
-        loaded: dict[Path, SegmentDecoder] | None = None,
-    ) -> list[Source]:
-        """Sources of the segments that can hold a wanted event, but for those loaded already."""
-        sources = []
-        for head in heads:
-            header = head.header
-            decoder = (loaded or {}).get(head.file.path)
-            if decoder is not None:
-                sources.append(_loaded(decoder, wanted))
-            elif wanted.wants_segment(header, head.end_ns):
-                load = functools.partial(self.load, head)
-                sources.append(_source(header, head.end_ns, load, wanted))
-        return sources
+    def _sources(self, heads: Sequence[SegmentHead], wanted: EventFilter) -> list[Source]:
+        """The segments that can hold a wanted event."""
+        return [
+            _source(head.header, head.end_ns, functools.partial(self.load, head), wanted)
+            for head in heads
+            if wanted.wants_segment(head.header, head.end_ns)
+        ]
 
 
 def _loaded(decoder: SegmentDecoder, wanted: EventFilter) -> Source:
@@ -325,6 +314,12 @@ def _source(
 ) -> Source:
     begin_ns = min(header.begin_realtime, (1 << 63) - 1)
     return Source(begin_ns, header.process, header.sequence, end_ns, load, wanted.mask)
+
+
+def _new_events(follower: Follower, wanted: EventFilter, stop: threading.Event) -> Iterator[Event]:
+    for decoders in follower.poll_until(stop):
+        sources = [_loaded(decoder, wanted) for decoder in decoders]
+        yield from _wanted_events(merge_events(sources), wanted)
 
 
 def _wanted_events(events: Iterator[Event], wanted: EventFilter) -> Iterator[Event]:
