@@ -195,7 +195,7 @@ static int is_stdlib(PyObject *filename)
 {
     uint8_t file[4096];
     int flags;
-    if (Py_TYPE(filename) != &PyUnicode_Type)
+    if (!filename || Py_TYPE(filename) != &PyUnicode_Type)
         return 0;
     size_t n = pa_str_utf8(filename, file, sizeof file, &flags);
     if (n > 8 && !memcmp(file, "<frozen ", 8))
@@ -237,8 +237,8 @@ static void release_held(void)
 /* Code id of a code object; 0 on failure. *ret_lasting: its key may be cached. */
 static uint32_t intern_code(struct pa_intern *in, PyObject *code, int *ret_lasting)
 {
-    struct pa_code_view v;
-    pa_code_read(code, &v);
+    struct pa_code_view v = {0};
+    pa_code_read(code, &v); /* where it may not be read, names are unknown */
     if (pa_offsets.code_version == PA_ABSENT)
         *ret_lasting = !hold(v.filename) && !hold(v.qualname) && !hold(v.linetable);
     else
@@ -282,8 +282,7 @@ static int resolve(struct pa_intern *in, PyObject *code, const char *frame, int 
 static int code_is_stdlib(PyObject *code)
 {
     struct pa_code_view v;
-    pa_code_read(code, &v);
-    return is_stdlib(v.filename);
+    return pa_code_read(code, &v) == 0 && is_stdlib(v.filename);
 }
 
 int pa_stack_intern(struct pa_intern *in, PyThreadState *thread, unsigned max,
