@@ -117,7 +117,8 @@ def check_trial(subject: str, trial: Trial, directory: Path) -> Iterator[Finding
     if summary.header.way == layout.WAY_PRELOAD:
         how = "from event zero (preload): nothing ran before"
     else:
-        how = f"after {len(began.get('modules', ()))} modules and {len(began.get('pth', ()))} other .pth files"
+        modules, files = len(began.get("modules", ())), len(began.get("pth", ()))
+        how = f"after {modules} modules and {files} other .pth file{'' if files == 1 else 's'}"
     yield Finding(
         subject,
         OK,
