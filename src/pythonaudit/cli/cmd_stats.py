@@ -84,8 +84,8 @@ def _headline(stats: Stats) -> str:
     text = f"{_number(total.recorded, 'event')} recorded, {total.counted:,} only counted,"
     text += f" in {_number(len(stats.processes), 'process', 'processes')}"
     if total.first_ns is not None and total.last_ns is not None:
-        first, last = (times.format_moment(ns, 3) for ns in (total.first_ns, total.last_ns))
-        text += f", {first} to {last}"
+        first, last = (_second(ns) for ns in (total.first_ns, total.last_ns))
+        text += f"\n{first} to {last} UTC"
     return text
 
 
@@ -98,7 +98,7 @@ def _process_rows(stats: Stats) -> list[Row]:
     rows: list[Row] = []
     for key, tally in _by_frequency(stats.processes):
         if key in trails:  # else it began after the events were read
-            process, begun = trails[key].process, times.format_moment(trails[key].begin_ns, 3)
+            process, begun = trails[key].process, _second(trails[key].begin_ns)
             counts = (tally.recorded, tally.counted, stats.lost(key))
             rows.append((process_label(process), process.run or "", begun, *counts))
     return rows
@@ -108,7 +108,7 @@ def _loss_rows(stats: Stats) -> list[Row]:
     names = {trail.process.id: process_label(trail.process) for trail in stats.trails}
     rows: list[Row] = []
     for loss in stats.losses:
-        who, when = names.get(loss.process or "", ""), times.format_moment(loss.time_ns, 3)
+        who, when = names.get(loss.process or "", ""), _second(loss.time_ns)
         rows.append((who, loss.reason, loss.event or "", when, loss.count))
     return rows
 
@@ -166,6 +166,10 @@ def _said_of(process: Process | None) -> dict[str, Any]:
 
 def _by_frequency(tallies: Mapping[Key, Tally]) -> list[tuple[Key, Tally]]:
     return sorted(tallies.items(), key=lambda item: (-item[1].total, item[0]))
+
+
+def _second(time_ns: int) -> str:
+    return f"{times.format_date(time_ns)} {times.format_clock(time_ns)[:8]}"
 
 
 def _number(count: int, one: str, more: str | None = None) -> str:

@@ -133,12 +133,14 @@ class Screen:
         return len(text) if text.isascii() else self._cell_len(text)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
-        """A table, numbers to the right; the first column gives way where room is short."""
+        """A table, numbers to the right; where room is short, the widest columns of text give way."""
         cells = [[_cell(value) for value in row] for row in rows]
         widths = [max(map(self.columns, column)) for column in zip(columns, *cells, strict=True)]
-        if self.width is not None:
-            others = sum(widths[1:]) + _GAP * (len(widths) - 1)
-            widths[0] = max(min(widths[0], self.width - others), _NARROWEST)
+        texts = [index for index in range(len(columns)) if not any(isinstance(row[index], int) for row in rows)]
+        excess = 0 if self.width is None else sum(widths) + _GAP * (len(widths) - 1) - self.width
+        for _ in range(excess):
+            widest = max(texts, key=lambda index: widths[index])
+            widths[widest] -= widths[widest] > _NARROWEST
         lines = [self.paint(self._row(columns, widths, rows[0] if rows else columns), "dim")]
         lines += [self._row(row, widths, values) for row, values in zip(cells, rows, strict=True)]
         return "".join(f"{line}\n" for line in lines)
