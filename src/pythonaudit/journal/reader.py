@@ -172,10 +172,8 @@ class Journal:
         # Now, not when the first event is asked for: what comes after this call is new.
         heads, decoders = follower.begin()
         known = self._sources(heads, wanted) + [_loaded(decoder, wanted) for decoder in decoders]
-        if last is None:
-            before = _wanted_events(merge_events(known), wanted)
-        else:
-            before = iter(last_events(known, last, wanted.wants))
+        everything = _wanted_events(merge_events(known), wanted)
+        before = everything if last is None else last_events(known, last, wanted.wants)
         return itertools.chain(before, _new_events(follower, wanted, stop))
 
     def survey(self) -> Survey:
