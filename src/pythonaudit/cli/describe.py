@@ -114,7 +114,7 @@ def process_name(argv: Sequence[str], exe: str | None) -> str:
             break
         elif option and not option[2]:
             next(words, None)
-        elif not word.startswith("-"):
+        elif word and not word.startswith("-"):
             return os.path.basename(word.rstrip("/")) or word
     return os.path.basename(exe or "") or "python"
 

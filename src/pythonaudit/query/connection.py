@@ -22,6 +22,7 @@ _CLOSED = (
     "SET TimeZone = 'UTC'",
     "SET lock_configuration = true",
 )
+_REST = re.compile(r"\n\nLINE|\s+Candidate functions:")
 _PREFIX = re.compile(r"^\w+ Error: ")
 
 
@@ -65,6 +66,6 @@ def select_ids(events: pa.Table, where: str) -> frozenset[str]:
 
 
 def _first_words(error: duckdb.Error) -> str:
-    # DuckDB goes on with the line and a caret below the place; candidates stand on lines of their own.
-    text = str(error).partition("\n\nLINE")[0]
+    # What follows are all the functions of that name, or the line and a caret below the place.
+    text = _REST.split(str(error), maxsplit=1)[0]
     return _PREFIX.sub("", " ".join(text.split()))

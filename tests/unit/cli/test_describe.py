@@ -4,6 +4,8 @@ import os
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pythonaudit import catalog
 from pythonaudit.cli.describe import describe_args, process_name, where_text
@@ -121,3 +123,28 @@ def test_where_gives_way_from_the_left(width: int | None, text: str) -> None:
 
 def test_where_without_a_line() -> None:
     assert where_text("<frozen importlib._bootstrap>", 0, "f") == "<frozen importlib._bootstrap> f"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["$code", "$type", "$length", "$bytes", "$more", "$$x"]), inner, max_size=2
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(sorted(catalog.events())), st.lists(json_values, max_size=10))
+def test_forged_arguments_are_described_all_the_same(event: str, values: list[Any]) -> None:
+    names = catalog.argument_names(event, len(values), None)
+    assert isinstance(describe_args(names, values, catalog.lookup(event)), str)
+    assert isinstance(describe_args((), values, None), str)
+
+
+@given(st.lists(st.text()))
+def test_every_command_line_gives_a_name(argv: list[str]) -> None:
+    assert process_name(argv, "/usr/bin/python3.11")
