@@ -97,25 +97,34 @@ struct pa_segment *pa_segment_open(struct pa_store *store, const struct pa_ident
     struct pa_instant now = pa_clock_anchor();
     snprintf(s->name, sizeof s->name, "%016llx-%s-%06u.pyaudit",
              (unsigned long long)now.realtime, hex, sequence);
-    s->capacity = sequence ? PA_SEGMENT_NEXT : PA_SEGMENT_FIRST;
-    int fd = pa_store_create(store, s->name, s->capacity);
-    if ((fd == -ENOSPC || fd == -EDQUOT) && s->capacity > PA_SEGMENT_FIRST) /* a small one */
-        fd = pa_store_create(store, s->name, s->capacity = PA_SEGMENT_FIRST);
-    if (fd < 0) {
-        *ret_error = fd;
+    s->most = store->max_bytes / 4 < PA_SEGMENT_MAX
+                  ? (uint32_t)(store->max_bytes / 4) & ~(PA_CHUNK_ALIGN - 1) : PA_SEGMENT_MAX;
+    s->capacity = !sequence ? PA_SEGMENT_FIRST : s->most < PA_SEGMENT_NEXT ? s->most : PA_SEGMENT_NEXT;
+    /* addresses before the file: without them, nothing is left behind */
+    void *map = mmap(NULL, PA_SEGMENT_MAX, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (map == MAP_FAILED) {
+        *ret_error = -errno;
         free(s);
         return NULL;
     }
-    void *map = mmap(NULL, PA_SEGMENT_MAX, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    int error = errno;
-    s->device = store->file_device;
-    s->inode = store->file_inode;
-    int ours = pa_store_holds(fd, s->device, s->inode); /* and not a file that took its number */
-    pa_store_close(fd, s->device, s->inode);
-    if (map == MAP_FAILED || !ours) {
-        if (map != MAP_FAILED)
-            munmap(map, PA_SEGMENT_MAX);
-        *ret_error = ours ? -error : -EBADF;
+    int fd = pa_store_create(store, s->name, s->capacity);
+    if ((fd == -ENOSPC || fd == -EDQUOT) && s->capacity > PA_SEGMENT_FIRST) /* a small one */
+        fd = pa_store_create(store, s->name, s->capacity = PA_SEGMENT_FIRST);
+    int error = fd < 0 ? fd : 0;
+    if (!error) {
+        if (mmap(map, PA_SEGMENT_MAX, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+            error = -errno;
+        s->device = store->file_device;
+        s->inode = store->file_inode;
+        if (!pa_store_holds(fd, s->device, s->inode)) /* a file that took its number */
+            error = -EBADF;
+        pa_store_close(fd, s->device, s->inode);
+        if (error)
+            pa_store_trim(store, s->name, s->device, s->inode, s->capacity, 0);
+    }
+    if (error) {
+        munmap(map, PA_SEGMENT_MAX);
+        *ret_error = error;
         free(s);
         return NULL;
     }
@@ -152,7 +161,7 @@ struct pa_chunk *pa_segment_chunk(struct pa_segment *s, struct pa_store *store, 
 {
     struct pa_header *h = s->header;
     uint32_t end = h->used + size;
-    if (s->closed || end > PA_SEGMENT_MAX) {
+    if (s->closed || end > s->most) {
         *ret_error = -EFBIG;
         return NULL;
     }
@@ -160,8 +169,8 @@ struct pa_chunk *pa_segment_chunk(struct pa_segment *s, struct pa_store *store, 
         uint32_t capacity = s->capacity;
         while (capacity < end)
             capacity *= 2;
-        if (capacity > PA_SEGMENT_MAX)
-            capacity = PA_SEGMENT_MAX;
+        if (capacity > s->most)
+            capacity = s->most;
         if (s->rest_error && pa_clock_ns(CLOCK_MONOTONIC_COARSE) < s->rest_until) {
             *ret_error = s->rest_error;
             return NULL;

@@ -2,7 +2,8 @@
  *
  * The whole of PA_SEGMENT_MAX is mapped at once; the file below it grows by
  * doubling and is allocated before anything is handed out, so that a full disk
- * is an error here and never a SIGBUS. No descriptor is kept.
+ * is an error here and never a SIGBUS. No descriptor is kept. It takes no more
+ * than a quarter of the store's limit, so that there are older ones that can go.
  * Callers hold the recorder's lock. No Python.h. */
 #ifndef PA_SEGMENT_H
 #define PA_SEGMENT_H
@@ -24,7 +25,8 @@ struct pa_identity {
 
 struct pa_segment {
     struct pa_header *header;   /* start of the mapping */
-    uint32_t capacity;          /* bytes allocated on disk */
+    uint32_t capacity;          /* bytes allocated on disk ... */
+    uint32_t most;              /* ... and at the most */
     uint32_t generation;        /* of the newest chunk */
     uint32_t writers;           /* threads that hold a chunk of it */
     int closed;
