@@ -20,11 +20,12 @@ bench: .venv/tools ## what it costs, beside what one would use instead
 soak: .venv/dev ## kills and floods for MINUTES=10
 	@MINUTES=$(or $(MINUTES),10) $(BIN)/python -m pytest -s tests/soak/soak.py
 
-fuzz: .venv/dev ## hostile input, found by ROUNDS=100000 random changes of each file of the corpus
+fuzz: .venv/dev ## hostile text and journals: ROUNDS=100000 random changes of the corpus
 	@mkdir -p build/fuzz
 	@$(CC) -std=gnu11 -g -O1 -fsanitize=address,undefined -DPA_STANDALONE -Inative \
 		tests/fuzz/fuzz_mask.c native/mask.c native/mask_command.c -o build/fuzz/mask
 	@build/fuzz/mask --mutate $(or $(ROUNDS),100000) tests/fuzz/corpus/mask/*
+	@$(BIN)/python tests/fuzz/fuzz_reader.py --rounds $(or $(ROUNDS),100000) --seed $(or $(SEED),$$(date +%s))
 
 docs: .venv/dev ## writes what is generated: the table of events for C, docs/coverage.md
 	@$(BIN)/python -m pythonaudit.catalog.generate

@@ -151,7 +151,10 @@ def test_losses_are_told(installed_here: Installed, tmp_path: Path) -> None:
 def test_other_environments(installed: Installed, installed_here: Installed, tmp_path: Path) -> None:
     if installed is installed_here:
         pytest.skip("the same environment is none of the others")
-    settings: dict[str, str | Path] = {"VIRTUAL_ENV": installed.prefix, "PATH": str(installed.interpreter.base.parent)}
+    settings: dict[str, str | Path] = {
+        "VIRTUAL_ENV": installed.prefix,
+        "PATH": str(installed.interpreter.base.parent),
+    }
     findings = examine(installed_here, tmp_path / "audit", status=0, settings=settings)
     others = {f["text"]: f["status"] for f in findings if f["subject"] == "other interpreters"}
     assert others[f"cpython {installed.interpreter.version_text}, {installed.prefix}/bin/python: covered"] == "ok"
