@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pythonaudit.catalog import EventInfo
+from pythonaudit.journal.decode import Frame
 from pythonaudit.journal.fields import flatten, is_tagged
 from pythonaudit.journal.process import Process
 
@@ -143,11 +144,11 @@ def where_text(file: str, line: int, function: str, width: int | None = None) ->
     return text if len(text) <= width else parts[-1]
 
 
-def is_standard_library(file: str) -> bool:
-    """Whether a frame's file is Python's own: people look for the code that is not."""
-    if file.startswith("<frozen "):
-        return True
-    return bool(_LIBRARY.search(file)) and not _PACKAGES.search(file)
+def code_frame(stack: Sequence[Frame]) -> Frame | None:
+    """The frame that people look for: the innermost outside the standard library, else the innermost in a file."""
+    files = [frame for frame in stack if not frame[0].startswith("<frozen ")]
+    outside = (frame for frame in files if not _LIBRARY.search(frame[0]) or _PACKAGES.search(frame[0]))
+    return next(outside, files[0] if files else None)
 
 
 def _application_value(value: Any) -> str:

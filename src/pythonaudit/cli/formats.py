@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from pythonaudit.cli import times
-from pythonaudit.cli.describe import describe_args, is_standard_library, process_label, where_text
+from pythonaudit.cli.describe import code_frame, describe_args, process_label, where_text
 from pythonaudit.cli.render import Screen, csv_line, neutralise, neutralise_json
 from pythonaudit.journal.decode import Event
 
@@ -205,7 +205,7 @@ def _notes(event: Event) -> str:
 
 
 def _where(event: Event, width: int | None) -> str:
-    frame = next((frame for frame in event.stack if not is_standard_library(frame[0])), None)
+    frame = code_frame(event.stack)
     if frame is None:
         return ""
     file, line, function = frame

@@ -15,6 +15,7 @@ from __future__ import annotations
 import calendar
 import datetime
 import re
+from functools import lru_cache
 
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
@@ -64,18 +65,20 @@ def parse_moment(text: str, now_ns: int) -> int:
 
 def format_date(time_ns: int) -> str:
     """The day of a moment: `2026-11-22`."""
-    return _utc(time_ns).strftime("%Y-%m-%d")
+    return _day_and_time(time_ns // SECOND_NS)[0]
 
 
 def format_clock(time_ns: int, digits: int = 9) -> str:
-    """The time of day of a moment: `14:30:33.123456789`, with `digits` decimals (cut, not rounded)."""
-    return f"{_utc(time_ns):%H:%M:%S}.{time_ns % SECOND_NS:09d}"[: 9 + digits]
+    """The time of day of a moment: `14:30:33.123456789`, with 1 to 9 decimals (cut, not rounded)."""
+    return f"{_day_and_time(time_ns // SECOND_NS)[1]}.{time_ns % SECOND_NS:09d}"[: 9 + digits]
 
 
 def format_moment(time_ns: int, digits: int = 9) -> str:
-    """A moment as RFC 3339: `2026-11-22T14:30:33.123456789Z`, with `digits` decimals (cut, not rounded)."""
+    """A moment as RFC 3339: `2026-11-22T14:30:33.123456789Z`, with 1 to 9 decimals (cut, not rounded)."""
     return f"{format_date(time_ns)}T{format_clock(time_ns, digits)}Z"
 
 
-def _utc(time_ns: int) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(time_ns // SECOND_NS, datetime.timezone.utc)
+@lru_cache(maxsize=1024)
+def _day_and_time(second: int) -> tuple[str, str]:
+    moment = datetime.datetime.fromtimestamp(second, datetime.timezone.utc)
+    return f"{moment:%Y-%m-%d}", f"{moment:%H:%M:%S}"
