@@ -50,7 +50,8 @@ _STYLES: Mapping[str, str] = {
 
 _CLOCK_COLUMNS = 12
 _EVENT_COLUMNS = 18
-_PROCESSES_KEPT = 10_000
+_KEPT = 10_000
+_KEPT_BYTES = 512
 _LEAST_DETAILS = 5
 _WIDTH_FOR_CODE = 72
 
@@ -72,6 +73,7 @@ class Table:
         self._screen = Screen(is_terminal)
         self._day = ""
         self._processes: dict[str, str] = {}
+        self._described: dict[tuple[str, bytes, str | None], str] = {}
 
     def header(self) -> str:
         """Nothing: the lines speak for themselves."""
@@ -95,7 +97,7 @@ class Table:
             times.format_moment(event.time_ns, 6),
             self._process(event, None),
             self._screen.paint(neutralise(event.event), _STYLES.get(event.category, "cyan")),
-            _details(event),
+            self._details(event),
             _notes(event),
             where and f" [{where}]",
         ]
@@ -105,7 +107,7 @@ class Table:
         process_columns = 16 if width < 100 else 18 if width < 140 else 22
         rest = max(width - _CLOCK_COLUMNS - process_columns - 2, 20)
         where_columns = rest // 3 if width < 100 else rest * 2 // 5
-        parts = [neutralise(event.event), _details(event), _notes(event)]
+        parts = [neutralise(event.event), self._details(event), _notes(event)]
         if rest - where_columns > 60 and parts[1] and self._screen.columns(parts[0]) < _EVENT_COLUMNS:
             parts[0] = self._screen.fit(parts[0], _EVENT_COLUMNS)
         where = ""
@@ -138,10 +140,22 @@ class Table:
         if columns(parts[1]) > left:
             parts[1] = fit(parts[1], left) if left > _LEAST_DETAILS else ""
 
+    def _details(self, event: Event) -> str:
+        # The same is done again and again. Ids of revealed texts are those of one segment: not kept.
+        key = (event.event, event.args, event.process.python)
+        details = self._described.get(key)
+        if details is None:
+            details = neutralise(describe_args(event.arg_names, event.values, event.info))
+            if len(event.args) <= _KEPT_BYTES and b'"$text"' not in event.args:
+                if len(self._described) >= _KEPT:
+                    self._described.clear()
+                self._described[key] = details
+        return details
+
     def _process(self, event: Event, columns: int | None) -> str:
         label = self._processes.get(event.process.id)
         if label is None:
-            if len(self._processes) > _PROCESSES_KEPT:
+            if len(self._processes) >= _KEPT:
                 self._processes.clear()
             label = self._processes[event.process.id] = neutralise(process_label(event.process))
         if columns is None:
@@ -193,10 +207,6 @@ def _csv_value(value: Any) -> Any:
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return value
-
-
-def _details(event: Event) -> str:
-    return neutralise(describe_args(event.arg_names, event.values, event.info))
 
 
 def _notes(event: Event) -> str:
