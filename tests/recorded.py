@@ -41,6 +41,13 @@ def lost(recording: Recording) -> dict[str, int]:
     return total
 
 
+def total(recording: Recording) -> int:
+    """Events recorded and events lost, over all processes: as many as were raised."""
+    losses = lost(recording)
+    losses.pop("unrecorded-child", None)  # processes, not events
+    return sum(trail.events for trail in recording.journal.processes()) + sum(losses.values())
+
+
 def is_whole(recording: Recording) -> bool:
     """Nothing was lost, and nothing that was written is damaged."""
     return not lost(recording) and not list(recording.journal.damage())
