@@ -62,14 +62,14 @@ def _write_table(output: Output, stats: Stats, most: int | None) -> None:
     categories = {(name,): tally for name, tally in stats.by(lambda label: label.category).items()}
     sources = {(name,): tally for name, tally in stats.by(lambda label: label.source).items()}
     tables = (
-        (("event", "category", "source", *_COUNTS), _count_rows(names)),
-        (("category", *_COUNTS), _count_rows(categories)),
-        (("source", *_COUNTS), _count_rows(sources)),
-        (("process", "run", "begun", *_COUNTS, "lost"), _process_rows(stats)),
+        (("event", "category", "source", *_COUNTS), _count_rows(names), 1),
+        (("category", *_COUNTS), _count_rows(categories), 1),
+        (("source", *_COUNTS), _count_rows(sources), 1),
+        (("process", "run", "begun", *_COUNTS, "lost"), _process_rows(stats), 2),
     )
-    for columns, rows in tables:
+    for columns, rows, give_way in tables:
         if rows:
-            output.write("\n" + screen.table(columns, rows[:most]))
+            output.write("\n" + screen.table(columns, rows[:most], give_way))
         if len(rows) > most:
             output.write(screen.paint(f"and {len(rows) - most:,} more; -n N shows N", "dim") + "\n")
     if stats.losses:

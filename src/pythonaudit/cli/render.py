@@ -132,14 +132,13 @@ class Screen:
         """The columns that text takes: two for wide characters, none for combining ones."""
         return len(text) if text.isascii() else self._cell_len(text)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
-        """A table, numbers to the right; where room is short, the widest columns of text give way."""
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str | int]], give_way: int = 1) -> str:
+        """A table, numbers to the right; where room is short, the first `give_way` columns do."""
         cells = [[_cell(value) for value in row] for row in rows]
         widths = [max(map(self.columns, column)) for column in zip(columns, *cells, strict=True)]
-        texts = [index for index in range(len(columns)) if not any(isinstance(row[index], int) for row in rows)]
         excess = 0 if self.width is None else sum(widths) + _GAP * (len(widths) - 1) - self.width
         for _ in range(excess):
-            widest = max(texts, key=lambda index: widths[index])
+            widest = max(range(give_way), key=lambda index: widths[index])
             widths[widest] -= widths[widest] > _NARROWEST
         lines = [self.paint(self._row(columns, widths, rows[0] if rows else columns), "dim")]
         lines += [self._row(row, widths, values) for row, values in zip(cells, rows, strict=True)]
