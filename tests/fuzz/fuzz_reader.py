@@ -84,19 +84,20 @@ def change(data: bytes, chance: random.Random) -> bytes:
         page = chance.randrange(0, len(changed), 4096)
         place = chance.choice(
             (
-                chance.randrange(len(changed) - 8),
+                chance.randrange(len(changed)),
                 chance.randrange(0, 384, 4),  # header
-                min(page + chance.randrange(0, 24, 4), len(changed) - 8),  # chunk header
-                max(0, min(page + 4096, len(changed)) - 4 * chance.randrange(1, 400)),  # entries
+                page + chance.randrange(0, 24, 4),  # chunk header
+                page + 4096 - 4 * chance.randrange(1, 400),  # entries
             )
         )
+        place = min(place, len(changed) - 8)
         match chance.randrange(6):
             case 0 | 1:
-                struct.pack_into("<I", changed, min(place, len(changed) - 4), chance.choice(WORDS))
+                struct.pack_into("<I", changed, place, chance.choice(WORDS))
             case 2:
                 changed[place] ^= 1 << chance.randrange(8)
             case 3:
-                struct.pack_into("<I", changed, min(place, len(changed) - 4), chance.getrandbits(32))
+                struct.pack_into("<I", changed, place, chance.getrandbits(32))
             case 4:
                 size = chance.randrange(1, 200)
                 source = chance.randrange(len(changed))
