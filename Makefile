@@ -25,7 +25,7 @@ fuzz: .venv/dev ## hostile text and journals: ROUNDS=100000 random changes of th
 	@$(CC) -std=gnu11 -g -O1 -fsanitize=address,undefined -DPA_STANDALONE -Inative \
 		tests/fuzz/fuzz_mask.c native/mask.c native/mask_command.c -o build/fuzz/mask
 	@build/fuzz/mask --mutate $(or $(ROUNDS),100000) tests/fuzz/corpus/mask/*
-	@$(BIN)/python tests/fuzz/fuzz_reader.py --rounds $(or $(ROUNDS),100000) --seed $(or $(SEED),$$(date +%s))
+	@$(BIN)/python -m tests.fuzz.fuzz_reader --rounds $(or $(ROUNDS),100000) --seed $(or $(SEED),$$(date +%s))
 
 docs: .venv/dev ## writes what is generated: the table of events for C, docs/coverage.md
 	@$(BIN)/python -m pythonaudit.catalog.generate

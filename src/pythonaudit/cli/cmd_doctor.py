@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from pythonaudit.cli import checks, default_directory
 from pythonaudit.cli.checks import Finding
@@ -19,6 +20,7 @@ from pythonaudit.cli.cmd_env import SHIM
 from pythonaudit.cli.interpreters import find_interpreters
 from pythonaudit.cli.render import neutralise
 from pythonaudit.cli.trial import try_recording
+from pythonaudit.errors import UnsupportedError
 
 _COLOURS = {checks.OK: "32", checks.NOTE: "36", checks.WARNING: "33", checks.BROKEN: "31;1"}
 
@@ -43,7 +45,11 @@ def run(args: argparse.Namespace) -> int:
 def examine(args: argparse.Namespace) -> Iterator[Finding]:
     """Every finding, in the order of the report."""
     uid = os.geteuid()
-    this, *others = find_interpreters()
+    found = find_interpreters()
+    this = next((one for one in found if one.executable == Path(sys.executable)), None)
+    if this is None:
+        raise UnsupportedError(f"{sys.executable} cannot be started as a child, so nothing can be tried")
+    others = [one for one in found if one is not this]
     yield from checks.check_installation(this)
     yield from checks.check_switch(os.environ)
     if this.supported:

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,11 +133,13 @@ def _candidates(environment: Mapping[str, str]) -> Iterator[Path]:
     for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         if environment.get(variable):
             yield Path(environment[variable], "bin", "python")
-    pyenv = Path(environment.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    for directory in environment.get("PATH", os.defpath).split(os.pathsep):
-        # The shims only choose among the versions, which are listed below.
-        if directory and Path(directory) != pyenv / "shims" and os.path.isdir(directory):
-            yield from sorted(p for p in Path(directory).iterdir() if _NAME.match(p.name))
+    pyenv = Path(environment.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"))
+    for directory in map(Path, environment.get("PATH", os.defpath).split(os.pathsep)):
+        # The shims only choose among the versions, which are listed below. What a relative entry
+        # leads to depends on where one stands, and might be anybody's.
+        if directory.is_absolute() and directory != pyenv / "shims":
+            with suppress(OSError):
+                yield from sorted(p for p in directory.iterdir() if _NAME.match(p.name))
     yield from sorted(pyenv.glob("versions/*/bin/python"))
 
 
