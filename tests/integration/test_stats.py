@@ -157,7 +157,7 @@ def test_csv_has_what_json_has(trail: Path) -> None:
         (["--until", "2026-11-22T14:31:00Z"], {"open": 4, "builtins.id": 12345}),
         (["--since", "2026-11-22T14:31:00Z"], {"import": 1, "builtins.id": 5}),
         (["--path", "/srv/1"], {"open": 1}),
-        (["--where", "event = 'open' and args->>'$[0]' = '/srv/1'"], {"open": 1}),
+        (["--where", "event = 'open' and (args->>'$[0]') = '/srv/1'"], {"open": 1}),
         (["--text", "/SRV/1"], {"open": 1}),
     ],
 )  # fmt: skip

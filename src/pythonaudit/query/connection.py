@@ -2,7 +2,8 @@
 
 The view `events` has one row an event, with the columns of the table that it is made from; `time` comes as
 TIMESTAMPTZ (microseconds), so that it compares with now() and with text, and `time_ns` has all of it.
-Arguments and fields are JSON: `args->>0`, `fields->>'path'`.
+Arguments and fields are JSON: `args->>0`, `(fields->>'path') LIKE '/etc/%'`. The parentheses are needed before
+DuckDB 2, where `->>` binds less than what follows it.
 """
 
 from __future__ import annotations
@@ -35,11 +36,7 @@ def connect(events: pa.Table) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
     for statement in _CLOSED:
         connection.execute(statement)
-    connection.register("recorded", events)
-    connection.execute(
-        "CREATE VIEW events AS"
-        " SELECT * REPLACE (time::TIMESTAMPTZ AS time), epoch_ns(time) AS time_ns FROM recorded"
-    )
+    connection.register("events", _readable(events))
     return connection
 
 
@@ -63,6 +60,15 @@ def select_ids(events: pa.Table, where: str) -> frozenset[str]:
             columns = ", ".join([*events.column_names, "time_ns"])
             raise UsageError(f"--where: {_first_words(error)}", hint=f"columns: {columns}") from None
     return frozenset(row[0] for row in rows)
+
+
+def _readable(events: pa.Table) -> pa.Table:
+    # DuckDB 1 has no nanoseconds with a time zone, and hands conditions on to Arrow, which has none on views.
+    columns = {name: events[name] for name in events.column_names}
+    columns["time"] = events["time"].cast(pa.timestamp("us", "UTC"), safe=False)
+    columns["args"] = events["args"].cast(pa.string())
+    columns["time_ns"] = events["time"].cast(pa.int64())
+    return pa.table(columns)
 
 
 def _first_words(error: duckdb.Error) -> str:
