@@ -219,7 +219,7 @@ class Event:
             thread.before,
             self.number,
             thread.after,
-            segment.stack_member(self.stack_id) if self.stack_id else b"",
+            b',"stack":' + segment.stack_json(self.stack_id) if self.stack_id else b"",
             _notes_json(self.note_bits) if self.note_bits else b"",
         )
 
@@ -246,7 +246,7 @@ class SegmentDecoder:
         self._said: dict[tuple[str, bytes], Said] = {}
         self._said_bytes = 0
         self._arg_names: dict[tuple[str, int], tuple[str, ...]] = {}
-        self._stacks: dict[int, bytes] = {}
+        self._stacks: dict[int, tuple[int, bytes]] = {}
         self._stack_bytes = 0
         self._code_json: dict[int, tuple[bytes, bytes]] = {}
         self._parents: list[int] = segment.node_parent.tolist()
@@ -301,25 +301,35 @@ class SegmentDecoder:
 
     def stack_json(self, node: int) -> bytes:
         """A stack as a JSON array, innermost first."""
-        frames: list[bytes] = []
-        while node and len(frames) < layout.STACK_MAX_NODES:
-            before, after = self._code_json.get(self._codes[node]) or self._build_code_json(self._codes[node])
-            line = self._lines[node]
-            frames.append(b'%s"line":%d,%s' % (before, line, after) if line else before + after)
-            node = self._parents[node]
-        return b"[" + b",".join(frames) + b"]"
-
-    def stack_member(self, node: int) -> bytes:
-        """A stack as a member of an event's JSON object."""
         found = self._stacks.get(node)
         if found is None:
-            found = b',"stack":' + self.stack_json(node)
-            self._stack_bytes += len(found)
+            found = self._build_stack(node)
+            self._stack_bytes += len(found[1])
             if self._stack_bytes > _CACHE_BYTES:
                 self._stacks.clear()
-                self._stack_bytes = len(found)
+                self._stack_bytes = len(found[1])
             self._stacks[node] = found
-        return found
+        return b"[%s]" % found[1]
+
+    def _build_stack(self, node: int) -> tuple[int, bytes]:
+        """How many frames a stack has, and these as JSON.
+
+        Deep stacks mostly share their outer frames with one that is known already: while modules
+        are imported, nearly every stack is a new one, and nearly all of it is not.
+        """
+        frames: list[bytes] = []
+        at, depth = node, 0
+        while at and depth < layout.STACK_MAX_NODES:
+            known = self._stacks.get(at)
+            if known is not None and depth + known[0] <= layout.STACK_MAX_NODES:
+                frames.append(known[1])
+                return depth + known[0], b",".join(frames)
+            before, after = self._code_json.get(self._codes[at]) or self._build_code_json(self._codes[at])
+            line = self._lines[at]
+            frames.append(b'%s"line":%d,%s' % (before, line, after) if line else before + after)
+            at = self._parents[at]
+            depth += 1
+        return depth, b",".join(frames)
 
     def _build_code_json(self, code: int) -> tuple[bytes, bytes]:
         """The JSON object of a frame, before and after its line."""
