@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pythonaudit.cli import filters, times
 from pythonaudit.cli.describe import process_label, process_name
 from pythonaudit.cli.render import Output, Screen, csv_line, neutralise, neutralise_json
-from pythonaudit.cli.tally import Stats, Tally, take_stats
+from pythonaudit.cli.tally import Label, Stats, Tally, take_stats
 from pythonaudit.journal.process import Process
 
 _EPILOG = """\
@@ -20,8 +20,7 @@ Events are recorded one by one, or only counted (PYTHONAUDIT_EVENTS). Of counted
 the whole life of their process, and no arguments: --path, --text and --where leave them out.
 """
 
-Key = TypeVar("Key", bound="str | tuple[Any, ...]")
-Cells = TypeVar("Cells", bound="tuple[str, ...]")
+Key = TypeVar("Key", str, Label)
 
 Row = tuple[str | int, ...]
 
@@ -58,13 +57,14 @@ def _write_table(output: Output, stats: Stats, most: int | None) -> None:
     screen = Screen(output.is_terminal)
     most = _TABLE_ROWS if most is None else most
     output.write(screen.paint(_headline(stats), "bold") + "\n")
-    names = {(label.text, label.category, label.source): t for label, t in stats.labels.items()}
-    categories = {(name,): tally for name, tally in stats.by(lambda label: label.category).items()}
-    sources = {(name,): tally for name, tally in stats.by(lambda label: label.source).items()}
+    names: list[Row] = [
+        (label.text, label.category, label.source, tally.recorded, tally.counted)
+        for label, tally in _by_frequency(stats.labels)
+    ]
     tables = (
-        (("event", "category", "source", *_COUNTS), _count_rows(names), 1),
-        (("category", *_COUNTS), _count_rows(categories), 1),
-        (("source", *_COUNTS), _count_rows(sources), 1),
+        (("event", "category", "source", *_COUNTS), names, 1),
+        (("category", *_COUNTS), _count_rows(stats.by(lambda label: label.category)), 1),
+        (("source", *_COUNTS), _count_rows(stats.by(lambda label: label.source)), 1),
         (("process", "run", "begun", *_COUNTS, "lost"), _process_rows(stats), 2),
     )
     for columns, rows, give_way in tables:
@@ -89,8 +89,8 @@ def _headline(stats: Stats) -> str:
     return text
 
 
-def _count_rows(tallies: Mapping[Cells, Tally]) -> list[Row]:
-    return [(*key, tally.recorded, tally.counted) for key, tally in _by_frequency(tallies)]
+def _count_rows(tallies: Mapping[str, Tally]) -> list[Row]:
+    return [(name, tally.recorded, tally.counted) for name, tally in _by_frequency(tallies)]
 
 
 def _process_rows(stats: Stats) -> list[Row]:

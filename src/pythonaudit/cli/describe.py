@@ -62,7 +62,7 @@ def describe_args(names: Sequence[str], values: Sequence[Any], info: EventInfo |
         elif name in info.path_args and command is None:
             bare.append(value_text(value))
         elif name == "executable" and command_text(command).split(" ")[0] == value_text(value):
-            continue
+            continue  # only one that goes by another name is worth saying
         elif (index == 0 and isinstance(value, str) and command is None) or _is_tagged(value, "$code"):
             bare.append(value_text(value))
         else:
