@@ -379,16 +379,14 @@ class SegmentDecoder:
                 self._arg_names[key] = found
         return found
 
-    def _resolve(self, value: Any, depth: int = 0) -> bool:
+    def _resolve(self, value: Any) -> bool:
         """Puts the text of a `$text` in place of its id, in place. Whether there was any."""
-        if depth > layout.STACK_MAX_NODES:
-            return False
         if isinstance(value, list):
-            return self._resolve_all(value, depth)
+            return self._resolve_all(value)
         if not isinstance(value, dict):
             return False
         if next(iter(value), "") != "$length":
-            return self._resolve_all(value.values(), depth)
+            return self._resolve_all(value.values())
         number = value.get("$text")
         if not isinstance(number, int):
             return False
@@ -396,8 +394,8 @@ class SegmentDecoder:
         value["$text"] = self.segment.text(number) if known else ""
         return True
 
-    def _resolve_all(self, values: Iterable[Any], depth: int) -> bool:
-        return sum(self._resolve(value, depth + 1) for value in values) > 0
+    def _resolve_all(self, values: Iterable[Any]) -> bool:
+        return sum(map(self._resolve, values)) > 0
 
 
 def note_names(bits: int) -> tuple[str, ...]:
@@ -423,8 +421,19 @@ def _format_second(second: int) -> bytes:
 
 
 def _load_array(text: bytes) -> list[Any] | None:
+    """The arguments, decoded; None if they are no JSON array, or nested as no recorder would nest."""
     try:
         value = orjson.loads(text) if text else []
     except orjson.JSONDecodeError:
         return None
+    if text.count(b"[") + text.count(b"{") > layout.DEPTH_MAX and _is_deeper(value, layout.DEPTH_MAX):
+        return None
     return value if isinstance(value, list) else None
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return False
+    return levels == 0 or any(_is_deeper(item, levels - 1) for item in value)

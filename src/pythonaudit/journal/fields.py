@@ -20,9 +20,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-# Nothing of a recorder's nests deeper than this; forged arguments can.
-_DEPTH_MAX = 32
-
 _PAIR = re.compile(
     r"""(?<![^\s,;:|(\[{<"'])"""
     r"""([^\W\d]\w*)=(?!=)"""
@@ -93,20 +90,16 @@ def is_tagged(value: dict[str, Any]) -> bool:
     return first.startswith("$") and not first.startswith("$$")
 
 
-def flatten(value: Any, depth: int = 0) -> Any:
+def flatten(value: Any) -> Any:
     """A decoded argument without tagged forms: text instead of bytes, a few words for what was left out."""
-    if depth > _DEPTH_MAX:
-        return "…"
     if isinstance(value, list):
-        return [flatten(item, depth + 1) for item in value]
+        return [flatten(item) for item in value]
     if not isinstance(value, dict):
         return value
     if is_tagged(value):
         return _untag(value)
     found = {
-        key[1:] if key.startswith("$$") else key: flatten(item, depth + 1)
-        for key, item in value.items()
-        if key != "$more"
+        key[1:] if key.startswith("$$") else key: flatten(item) for key, item in value.items() if key != "$more"
     }
     if "$more" in value:
         found["…"] = f"{value['$more']} more"

@@ -167,7 +167,20 @@ def test_revealed_text_takes_the_place_of_its_id() -> None:
     assert second["args"][0]["$text"] == ""
 
 
-@pytest.mark.parametrize("text", [b"[1,", b'{"a":1}', b"[1]]", b'["\xff"]', b"[NaN]", b"[" * 9000, b"nonsense"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[1,",
+        b'{"a":1}',
+        b"[1]]",
+        b'["\xff"]',
+        b"[NaN]",
+        b"[" * 9000,
+        b"nonsense",
+        b"[" * 33 + b"]" * 33,
+        b"[" * 900 + b"1" + b"]" * 900,
+    ],
+)
 def test_unsound_arguments_cost_the_arguments_only(text: bytes) -> None:
     writer = SegmentWriter(chunk_bytes=16384)
     thread = writer.thread()
@@ -195,6 +208,11 @@ def test_unsound_attributes_cost_themselves_only(attributes: bytes) -> None:
     assert found["args"] == ["/x"]
     assert not {"host", "argv", "cwd"} & set(found)
     assert event.process.python_version is None
+
+
+def test_wide_arguments_are_not_deep() -> None:
+    args = [[[n] for n in range(100)], {"a": {"b": {"c": [{"d": [1]}]}}}]
+    assert said(one("open", args))["args"] == args
 
 
 def test_unknown_source_and_later_notes() -> None:
