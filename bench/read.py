@@ -21,11 +21,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.journal_writer import Frame, SegmentWriter, ThreadWriter
-
 from pythonaudit.journal import layout
 from pythonaudit.journal.arrow import to_arrow
 from pythonaudit.journal.reader import Journal
+from tests.journal_writer import Frame, SegmentWriter, ThreadWriter
 
 SEGMENT_EVENTS = 30_000
 CHUNK_BYTES = 65536

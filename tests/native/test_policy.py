@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tests.native.store_driver import Driver
 
 from pythonaudit.catalog import EventInfo, events
+from tests.native.store_driver import Driver
 
 MODES = {"off": "0", "count": "1", "record": "2"}
 

@@ -12,6 +12,7 @@ from errno import EDQUOT, ENOSPC
 from pathlib import Path
 
 import pytest
+
 from tests.native.store_driver import KIB, MIB, Driver, held, names, usage, user
 
 ROOT = os.geteuid() == 0

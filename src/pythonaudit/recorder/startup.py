@@ -27,7 +27,7 @@ def _earlier_pth() -> list[str]:
     if sys.prefix != sys.base_prefix:  # of a virtual environment, which goes first: not yet in site's list
         directories[:0] = site.getsitepackages([sys.prefix])
     ours = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
-    found = []
+    found: list[str] = []
     for directory in directories:
         try:
             names = sorted(name for name in os.listdir(directory) if name.endswith(".pth"))
