@@ -178,8 +178,10 @@ static int environment_hide(char **environment)
 /* A process with Python: loads the recorder, which adds its hook. */
 static void recorder_start(const char *shim)
 {
-    if (!dlsym(RTLD_DEFAULT, "PySys_AddAuditHook"))
+    if (!dlsym(RTLD_DEFAULT, "PySys_AddAuditHook")) {
+        dlerror(); /* not for the program to find */
         return;
+    }
     char path[PATH_MAX] = "";
     const char *slash = shim ? strrchr(shim, '/') : NULL;
     size_t directory = slash ? (size_t)(slash + 1 - shim) : 0;

@@ -13,8 +13,8 @@
 #include <sys/types.h>
 
 #define PA_CARRIED_MAX 64       /* variables of ours; DESIGN.md has nine */
-#define PA_STACK_ENTRIES 512    /* a child's environment of more entries is mapped, */
-#define PA_STACK_TEXT 1024      /* and so is one with a longer LD_PRELOAD */
+#define PA_STACK_ENTRIES 256    /* a child's environment of more entries is mapped, */
+#define PA_STACK_TEXT 512       /* and so is one with a longer LD_PRELOAD */
 
 /* What this process carries to its children: written by the constructor, then only read. */
 struct pa_carried {

@@ -8,9 +8,9 @@ ends this process takes every signal synchronously (blocked, and awaited togethe
 - what the terminal sends (control-C, control-backslash, control-Z, hanging up) has reached the command
   already: it is in the same group. Timers that we inherited go on: the command has not inherited them;
 - when the command is stopped by job control, we stop too, by the same signal, so that the shell
-  sees its job stopped; the SIGCONT of `fg` and `bg` wakes us and goes on. A plain SIGSTOP of the command
-  stops us only in the foreground of a terminal (`suspend` in a shell): elsewhere somebody who
-  throttles the command would leave us stopped for good.
+  sees its job stopped. The SIGCONT of `fg` and `bg` wakes both; it goes on only to a command that
+  is still stopped. A plain SIGSTOP of the command stops us only in the foreground of a terminal
+  (`suspend` in a shell): elsewhere somebody who throttles the command would leave us stopped for good.
 
 `replace` has none of this: the command takes the place of this process.
 """
@@ -25,6 +25,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from pythonaudit.errors import PythonAuditError
@@ -42,7 +43,7 @@ _NOT_FORWARDED = {
 _FORWARDED = signal.valid_signals() - {getattr(signal, name) for name in _NOT_FORWARDED}
 _AWAITED = _FORWARDED | {signal.SIGCHLD}
 _TERMINAL_INPUT_OUTPUT = {signal.SIGTTIN, signal.SIGTTOU}
-_FROM_TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGCONT}
+_FROM_TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP}
 
 
 class CommandError(PythonAuditError):
@@ -139,8 +140,7 @@ def _wait(pid: int) -> int:
     while True:
         got = signal.sigwaitinfo(_AWAITED)
         if got.si_signo != signal.SIGCHLD:
-            from_a_process = got.si_code <= 0
-            if from_a_process or got.si_signo not in _FROM_TERMINAL:
+            if _is_for_the_command(pid, got):
                 os.kill(pid, got.si_signo)
             continue
         while True:
@@ -149,23 +149,32 @@ def _wait(pid: int) -> int:
                 break
             if not os.WIFSTOPPED(status):
                 return os.waitstatus_to_exitcode(status)
-            _stop_too(os.WSTOPSIG(status))
+            _stop_too(pid, os.WSTOPSIG(status))
 
 
-def _stop_too(number: int) -> None:
-    if number == signal.SIGSTOP and not _in_foreground():
+def _is_for_the_command(pid: int, got: signal.struct_siginfo) -> bool:
+    if got.si_signo == signal.SIGCONT:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].startswith(b"T")
+    from_a_process = got.si_code <= 0
+    return from_a_process or got.si_signo not in _FROM_TERMINAL
+
+
+def _stop_too(pid: int, number: int) -> None:
+    if number == signal.SIGSTOP and not _in_foreground({os.getpgrp(), os.getpgid(pid)}):
         return
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    # Sent while it is blocked: the terminal's own may be pending, and two are one then.
     os.kill(os.getpid(), number)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    if number != signal.SIGSTOP:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {number})
 
 
-def _in_foreground() -> bool:
+def _in_foreground(groups: set[int]) -> bool:
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:
         return False
     try:
-        return os.tcgetpgrp(terminal) == os.getpgrp()
+        return os.tcgetpgrp(terminal) in groups
     finally:
         os.close(terminal)
