@@ -344,7 +344,7 @@ int pa_hook(const char *event, PyObject *args, void *unused)
     if (__builtin_expect(!t || t->epoch != __atomic_load_n(pa_epoch, __ATOMIC_ACQUIRE) ||
                          t->state != PyThreadState_Get() ||
                          t->interp != pa_load_pointer(t->state, pa_offsets.thread_interp) ||
-                         t->interpreters != pa_recorder.interpreters, 0)) {
+                         t->interpreters != __atomic_load_n(&pa_recorder.interpreters, __ATOMIC_RELAXED), 0)) {
         if (t && t->busy && *pa_epoch) {
             pa_lose(t->segment, PA_LOSS_REENTERED);
             return 0;
@@ -362,7 +362,7 @@ int pa_hook(const char *event, PyObject *args, void *unused)
     int r = 1;
     uint8_t role = PA_ROLE_NONE;
     for (int i = 0; r == 1 && i < ATTEMPTS; i++) {
-        if (i && t->segment != pa_recorder.segment) {
+        if (i) { /* another thread may have begun another segment */
             t->busy = 0;
             if (!(t = pa_thread_enter()))
                 return 0;

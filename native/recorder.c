@@ -357,7 +357,7 @@ static struct pa_thread *enter_locked(void)
     t->state = state;
     t->interp = interp;
     t->interpreter = interpreter;
-    t->interpreters = r->interpreters;
+    t->interpreters = __atomic_load_n(&r->interpreters, __ATOMIC_RELAXED);
     if (fresh && t->chunk) {
         if (t->entries - t->heap >= 96)
             write_owner(t);
