@@ -26,9 +26,10 @@
  * Not reached:
  *   - setuid and setgid programs, and those with file capabilities: ld.so ignores LD_PRELOAD
  *     and removes it, so their children are not reached either (sudo, su);
- *   - statically linked programs: they pass the variables on like any other, and hide nothing;
- *   - musl and other C libraries, programs of another architecture (ld.so says on stderr that it
- *     cannot preload a 64-bit file into a 32-bit program);
+ *   - statically linked programs, and those of musl: they pass the variables on like any others,
+ *     and see them;
+ *   - programs of another architecture: ld.so says on stderr that it cannot preload a 64-bit file
+ *     into a 32-bit program;
  *   - other mount namespaces in which this file is missing: chroots, containers;
  *   - programs that start others by the bare system call, except those that the Go toolchain
  *     built: from these nothing is hidden, and they pass the variables on themselves;
