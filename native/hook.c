@@ -250,13 +250,7 @@ static inline void anchor(struct pa_thread *t, uint64_t ticks)
 {
     if (__builtin_expect((int64_t)(ticks - t->anchor_ticks) < (int64_t)ANCHOR_EVERY, 1))
         return;
-    struct pa_anchor *a = (struct pa_anchor *)(t->chunk + (t->entries -= 32));
-    struct pa_instant now = pa_clock_anchor();
-    a->kind = PA_ENTRY_ANCHOR;
-    a->ticks = t->anchor_ticks = now.ticks;
-    a->monotonic = now.monotonic;
-    a->realtime = now.realtime;
-    pa_commit(&a->commit, t->generation);
+    pa_thread_anchor(t);
 }
 
 /* Arguments and, for a message, the name into the heap. Their length; -1: no room;

@@ -292,7 +292,7 @@ static struct pa_thread *new_thread(void)
     return t;
 }
 
-static void write_anchor(struct pa_thread *t)
+void pa_thread_anchor(struct pa_thread *t)
 {
     struct pa_anchor *a = (struct pa_anchor *)(t->chunk + (t->entries -= 32));
     struct pa_instant now = pa_clock_anchor();
@@ -314,7 +314,7 @@ static void write_owner(struct pa_thread *t)
     o->interpreter = (uint32_t)t->interpreter;
     o->number = t->number;
     pa_commit(&o->commit, t->generation);
-    write_anchor(t);
+    pa_thread_anchor(t);
     if (t->counts)
         memset(t->counts, 0, PA_EVENT_RULES * sizeof *t->counts);
 }

@@ -112,6 +112,9 @@ struct pa_thread *pa_thread_enter(void);
  * -1: none to be had, the loss is counted. */
 int pa_thread_chunk(struct pa_thread *t, uint32_t bytes);
 
+/* Writes an anchor into the thread's chunk, which has 32 bytes left. */
+void pa_thread_anchor(struct pa_thread *t);
+
 /* A definition could not be written into the thread's segment. Results as above. */
 int pa_definition_failed(struct pa_thread *t);
 
