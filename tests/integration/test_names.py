@@ -134,4 +134,5 @@ sys.audit("still recorded")
     assert {e.interpreter for e in thread} == {0}
     (trail,) = recording.journal.processes()
     assert trail.ended
+    assert trail.segments == 1  # the forged end has ended nothing
     assert is_whole(recording)
