@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -259,6 +263,59 @@ for pid in workers:
     assert sorted(e.values[0] for e in requests) == sorted(f"request {n}" for n in range(30))
     (master,) = {e.process.id for e in recording.events("socket.connect")}
     assert {e.process.parent for e in requests} == {master}
+    assert all(t.ended for t in recording.journal.processes())
+    assert_family(recording, 4)
+
+
+APPLICATION = """
+import sys
+def application(environ, start_response):
+    sys.audit("request", environ["PATH_INFO"])
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ["PATH_INFO"].encode()]
+"""
+
+
+def test_gunicorn(installed_here: Installed, tmp_path: Path) -> None:
+    """A server as people run it, from PyPI."""
+    command = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    got = subprocess.run([*command, "--target", tmp_path, "gunicorn"], capture_output=True)
+    if got.returncode != 0:
+        pytest.skip("gunicorn cannot be had here")
+    (tmp_path / "served.py").write_text(APPLICATION)
+    directory = installed_here.new_directory()
+    variables: dict[str, str | Path] = {"PYTHONAUDIT": "1", "PYTHONAUDIT_DIR": directory, "PYTHONPATH": tmp_path}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = listener.getsockname()
+        with subprocess.Popen(
+            [
+                installed_here.python,
+                "-m",
+                "gunicorn",
+                "-w",
+                "3",
+                "-b",
+                f"fd://{listener.fileno()}",
+                "served:application",
+            ],
+            env=installed_here.environment(**variables),
+            cwd=tmp_path,
+            pass_fds=[listener.fileno()],
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as server:
+            for n in range(30):
+                connection = http.client.HTTPConnection(host, port)
+                connection.request("GET", f"/{n}")
+                assert connection.getresponse().read() == f"/{n}".encode()
+                connection.close()
+            server.terminate()
+            _, said = server.communicate()
+    assert server.returncode == 0, said
+    recording = Recording(directory, subprocess.CompletedProcess(server.args, 0, "", said))
+    requests = recording.events("request")
+    assert sorted(e.values[0] for e in requests) == sorted(f"/{n}" for n in range(30))
+    assert {e.process.parent for e in requests} == {recording.journal.processes()[0].process.id}
     assert all(t.ended for t in recording.journal.processes())
     assert_family(recording, 4)
 
