@@ -128,7 +128,6 @@ class Journal:
         self.directory = Path(directory)
         self._more = tuple(more)
         self._damage: dict[Damage, None] = {}
-        self._surveyed = False
 
     def events(self, wanted: EventFilter | None = None) -> Iterator[Event]:
         """The events, oldest first (order: see `merge`).
@@ -193,7 +192,6 @@ class Journal:
                 by = layout.SOURCES.get(one.source, "unknown")
                 counts[trail.process.id, decoder.segment.text(one.name), by] += one.count
                 trail.counted += one.count
-        self._surveyed = True
         counted = [
             Counted(trails[process].process, event, source, count)
             for (process, event, source), count in counts.items()
@@ -214,9 +212,7 @@ class Journal:
         return self.survey().losses
 
     def damage(self) -> list[Damage]:
-        """What could not be read, in whatever has been read by now; at first: in everything."""
-        if not self._surveyed:
-            self.survey()
+        """What could not be read, in whatever has been read by now; after `survey`: in everything."""
         return list(self._damage)
 
     def to_arrow(self, wanted: EventFilter | None = None) -> pa.Table:

@@ -134,7 +134,9 @@ def test_file_longer_than_a_segment_is_read_to_its_limit(good: Path, tmp_path: P
         file.truncate(1 << 40)
     reason = "the file is longer than a segment can be"
     assert read(tmp_path) == (1, {good.name: reason})
-    assert Journal(tmp_path).damage()[0].offset == layout.SEGMENT_MAX
+    journal = Journal(tmp_path)
+    journal.survey()
+    assert journal.damage()[0].offset == layout.SEGMENT_MAX
 
 
 def test_file_that_is_removed_while_it_is_read(good: Path, tmp_path: Path) -> None:

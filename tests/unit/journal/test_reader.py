@@ -278,11 +278,27 @@ def test_damage_is_a_loss(tmp_path: Path) -> None:
     assert (loss.process, loss.reason, loss.count) == (writer.header["process"].hex(), "damaged", 4096)
 
 
+def test_damage_is_that_of_what_has_been_read(tmp_path: Path) -> None:
+    paths = []
+    for process in (1, 2):
+        writer = SegmentWriter(process=bytes([process]) * 16, begin_ns=BEGIN_NS + process * SECOND)
+        writer.thread().event("open", ["/tmp/x"])
+        paths.append(writer.save(tmp_path))
+        os.truncate(paths[-1], layout.SEGMENT_MAX + 1)
+    journal = Journal(tmp_path)
+    assert journal.damage() == []
+    assert ids(journal.tail(1)) == ["02/1/0"]
+    assert [one.path for one in journal.damage()] == paths[1:]
+    journal.survey()
+    assert {one.path for one in journal.damage()} == set(paths)
+
+
 def test_damaged_arguments_are_known_once_they_were_looked_at(tmp_path: Path) -> None:
     writer = SegmentWriter()
     writer.thread().event("open", b"[1,")
     path = writer.save(tmp_path)
     journal = Journal(tmp_path)
+    journal.survey()
     assert journal.damage() == []
     assert [event.values for event in journal.events()] == [[]]
     assert [(one.path, one.reason) for one in journal.damage()] == [(path, "arguments that are not a JSON array")]
