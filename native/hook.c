@@ -339,7 +339,7 @@ int pa_hook(const char *event, PyObject *args, void *unused)
                          t->state != PyThreadState_Get() ||
                          t->interp != pa_load_pointer(t->state, pa_offsets.thread_interp) ||
                          t->interpreters != __atomic_load_n(&pa_recorder.interpreters, __ATOMIC_RELAXED), 0)) {
-        if (t && t->busy && *pa_epoch) {
+        if (t && t->busy && __atomic_load_n(pa_epoch, __ATOMIC_ACQUIRE)) {
             pa_lose(t->segment, PA_LOSS_REENTERED);
             return 0;
         }

@@ -30,7 +30,7 @@ static void thread_ended(void *value)
 {
     struct pa_thread *t = value;
     pa_self = NULL;
-    if (*pa_epoch == 0 || t->image != pa_recorder.image)
+    if (__atomic_load_n(pa_epoch, __ATOMIC_ACQUIRE) == 0 || t->image != pa_recorder.image)
         return; /* a forked child: its chunk is the parent's */
     pthread_mutex_lock(&pa_recorder.lock);
     t->next = pa_recorder.idle;
