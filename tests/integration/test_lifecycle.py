@@ -73,6 +73,25 @@ for n in range({count}):
     assert sum(f.stat().st_size for f in recording.directory.rglob("*.pyaudit")) < 1000 * count + (1 << 20)
 
 
+def test_small_stacks(installed: Installed) -> None:
+    """A thread may have 32 KiB in all: recording must not need what it has left."""
+    program = """
+import sys, threading
+threading.stack_size(32768)
+def work():
+    for n in range(5000):
+        sys.audit(f"small.{n}", n, {"key": [1, (2, {"b": [{"c": "password=x"}]})]}, "x" * 3000)
+    sys.audit("subprocess.Popen", "mysql", ["mysql", "-psecret"], None, {"A": "b"})
+    sys.audit("small")
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+"""
+    recording = installed.record(program)
+    assert len(recording.events("small")) == 1
+    assert is_whole(recording)
+
+
 def test_interpreters_in_turn(installed: Installed) -> None:
     """One thread goes in and out of interpreters, which come and go."""
     program = (

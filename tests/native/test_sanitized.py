@@ -16,7 +16,7 @@ import pytest
 
 from pythonaudit.cli.interpreters import Interpreter
 from tests.conftest import ROOT, Installed, Recording
-from tests.recorded import is_whole, threads
+from tests.recorded import is_whole, lost, threads, total
 
 PROGRAMS = ROOT / "tests" / "integration"
 COMPILER = shutil.which("gcc") or shutil.which("cc")
@@ -237,3 +237,14 @@ def races(
 def test_no_races_between_interpreters(races: Sanitized) -> None:
     recording = races.record(INTERPRETERS)
     assert len([e for e in recording.events() if e.event.startswith(("parallel.", "Message"))]) == 8 * 3000
+
+
+def test_no_races_while_segments_come_and_go(races: Sanitized) -> None:
+    """And what was evicted under one thread, while others were writing, is counted to the event."""
+    program = INTERPRETERS.replace("range(3000)", "range(8000)")
+    settings = races.settings | {"PYTHONAUDIT_EVENTS": "all"}
+    fine = races.record(program, PYTHONAUDIT_EVENTS="all")
+    small = races.environment.record(program, settings=settings | {"PYTHONAUDIT_MAX_BYTES": "1M"})
+    assert list(races.reports.iterdir()) == []
+    assert total(small) == total(fine)
+    assert set(lost(small)) == {"evicted"}
