@@ -121,12 +121,24 @@ static PyObject *began(PyObject *module, PyObject *attributes)
         return NULL;
     if (pa_recorder.installed && length <= 32768)
         pa_recorder_began(json, (uint32_t)length);
-    Py_RETURN_NONE;
+    Py_IncRef(Py_None); /* the macros of 3.12 leave it out; here it is needed before 3.12 */
+    return Py_None;
+}
+
+/* The PYTHONAUDIT_DIR in force, which the shim keeps out of the environment; "" if none. */
+static const char *root(void)
+{
+    if (pa_recorder.installed)
+        return pa_recorder.settings.dir;
+    pa_getenv_fn get = (pa_getenv_fn)dlsym(RTLD_DEFAULT, "pythonaudit_preload_getenv");
+    const char *dir = get ? get("PYTHONAUDIT_DIR") : NULL;
+    return dir ? dir : "";
 }
 
 PyDoc_STRVAR(status_doc,
 "status($module, /)\n--\n\n"
-"How this process is recorded: a dict of state, process, directory, canary.");
+"How this process is recorded: a dict of state, process, root (PYTHONAUDIT_DIR),\n"
+"directory (of its journal), canary.");
 
 static PyObject *status(PyObject *module, PyObject *unused)
 {
@@ -141,7 +153,8 @@ static PyObject *status(PyObject *module, PyObject *unused)
         process[2 * i + 2] = 0;
     }
     int ended = state == RECORDING && !r->hooked; /* with the interpreter before this one */
-    return Py_BuildValue("{s:s,s:s,s:s,s:O}", "state", state_names[ended ? OFF : state], "process", process,
+    return Py_BuildValue("{s:s,s:s,s:s,s:s,s:O}", "state", state_names[ended ? OFF : state],
+                         "process", process, "root", root(),
                          "directory", r->store_open ? r->store.box : "",
                          "canary", r->canary ? Py_True : Py_False);
 }

@@ -68,7 +68,10 @@ __attribute__((visibility("default"))) int pythonaudit_preload_active;
 
 struct pa_carried pa_carried;
 
-static const char *carried_get(const char *name)
+/* The value of one of our variables, which the environment does not show any more; also for
+ * a command line of ours that runs in this process, which finds it with dlsym. */
+__attribute__((visibility("default"))) const char *pythonaudit_preload_getenv(const char *name);
+__attribute__((visibility("default"))) const char *pythonaudit_preload_getenv(const char *name)
 {
     for (size_t i = 0; i < pa_carried.count; i++)
         if (pa_entry_is(pa_carried.entries[i], name))
@@ -197,7 +200,7 @@ static void recorder_start(const char *shim)
     union { void *object; pa_start_fn call; } start = {.object = NULL};
     if (handle)
         start.object = dlsym(handle, "pa_preload_start");
-    int status = start.object ? start.call(carried_get, carried_repair) : -1;
+    int status = start.object ? start.call(pythonaudit_preload_getenv, carried_repair) : -1;
     if (status == 0)
         pythonaudit_preload_active = 1;
     else if (status == STATUS_STOP)
@@ -244,7 +247,7 @@ __attribute__((constructor)) static void preload(void)
     if (go || carried_copy(environ) != 0)
         return;
 
-    const char *failure = carried_get("PYTHONAUDIT_ON_FAILURE");
+    const char *failure = pythonaudit_preload_getenv("PYTHONAUDIT_ON_FAILURE");
     pa_carried.stop = failure && strcmp(failure, "stop") == 0;
     Dl_info here;
     const char *shim = NULL;

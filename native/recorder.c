@@ -71,6 +71,11 @@ unsigned pa_loss_of(int error)
     }
 }
 
+static const char *reason_of(int error)
+{
+    return error == -EDQUOT ? "PYTHONAUDIT_MAX_BYTES is reached" : strerror(-error);
+}
+
 void pa_lose(struct pa_segment *segment, unsigned reason)
 {
     uint64_t *counters = segment ? segment->header->losses : pa_recorder.losses;
@@ -268,7 +273,7 @@ static int open_or_lose(void)
     }
     if (!error)
         return 0;
-    pa_fail(&r->settings, strerror(-error));
+    pa_fail(&r->settings, reason_of(error));
     pa_lose(r->segment, pa_loss_of(error));
     if (r->parent_header && !r->child_told) {
         __atomic_fetch_add(&r->parent_header->losses[PA_LOSS_UNRECORDED_CHILD], 1, __ATOMIC_RELAXED);
@@ -388,7 +393,7 @@ static int no_space(int error)
             pa_recorder.store_open = 0;
         return open_or_lose() ? -1 : 1;
     }
-    pa_fail(&pa_recorder.settings, strerror(-error));
+    pa_fail(&pa_recorder.settings, reason_of(error));
     pa_lose(pa_recorder.segment, pa_loss_of(error));
     return -1;
 }

@@ -21,6 +21,7 @@ struct loader {
     pa_getenv_fn get;
     pa_repair_fn repair;
     int complaints;
+    int stop;               /* PYTHONAUDIT_ON_FAILURE=stop */
 };
 
 /* The value of a variable, or NULL where it is unset or empty. */
@@ -48,8 +49,9 @@ static void complain(struct loader *l, const char *name, const char *value,
     for (; value[n] != '\0' && n < SHOWN_MAX; n++)
         shown[n] = value[n] >= ' ' && value[n] <= '~' ? value[n] : '?';
     snprintf(shown + n, sizeof shown - n, "%s", value[n] != '\0' ? "..." : "");
-    int length = snprintf(line, sizeof line, "pythonaudit: %s='%s' %s; using %s\n",
-                          name, shown, problem, *used != '\0' ? used : "none");
+    int length = snprintf(line, sizeof line, "pythonaudit: %s='%s' %s; %s%s\n", name, shown, problem,
+                          l->stop ? "stopping, as PYTHONAUDIT_ON_FAILURE=stop asks" : "using ",
+                          l->stop ? "" : *used != '\0' ? used : "none");
     write_line(line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1);
     l->complaints++;
     if (l->repair != NULL)
@@ -245,7 +247,7 @@ static void load_dir(struct loader *l, char *ret, size_t room)
 
 int pa_settings_load(struct pa_settings *ret, pa_getenv_fn get, pa_repair_fn repair)
 {
-    struct loader l = {get, repair, 0};
+    struct loader l = {get, repair, 0, 0};
     int error = errno;
     memset(ret, 0, sizeof *ret);
     const char *on = value_of(&l, "PYTHONAUDIT");
@@ -253,6 +255,7 @@ int pa_settings_load(struct pa_settings *ret, pa_getenv_fn get, pa_repair_fn rep
         ret->on = 1;
         ret->stop_on_failure = load_choice(&l, "PYTHONAUDIT_ON_FAILURE", "continue", "stop",
                                            "is neither continue nor stop");
+        l.stop = ret->stop_on_failure;
         ret->stop_on_full = load_choice(&l, "PYTHONAUDIT_ON_FULL", "oldest", "stop",
                                         "is neither oldest nor stop");
         load_dir(&l, ret->dir, sizeof ret->dir);

@@ -7,6 +7,7 @@ class Status(TypedDict):
 
     state: str
     process: str
+    root: str
     directory: str
     canary: bool
 

@@ -148,8 +148,8 @@ def test_each_senseless_value_has_its_line_and_stop_stops() -> None:
     env = {"PYTHONAUDIT_STACK": "x", "PYTHONAUDIT_MAX_BYTES": "y", "PYTHONAUDIT_ON_FAILURE": "stop"}
     found = load(env)
     assert found.said.splitlines() == [
-        f"pythonaudit: PYTHONAUDIT_STACK='x' {STACK}; using 64",
-        f"pythonaudit: PYTHONAUDIT_MAX_BYTES='y' {SIZE}; using 2G",
+        f"pythonaudit: PYTHONAUDIT_STACK='x' {STACK}; stopping, as PYTHONAUDIT_ON_FAILURE=stop asks",
+        f"pythonaudit: PYTHONAUDIT_MAX_BYTES='y' {SIZE}; stopping, as PYTHONAUDIT_ON_FAILURE=stop asks",
     ]
     assert found.status == 78
 

@@ -9,7 +9,8 @@ says so; an application never has to call anything:
 
 `status()` returns a dict: `state` is "recording", "off", "unsupported" (this interpreter),
 "failed" or "vetoed" (an earlier audit hook keeps ours out); `process` is the process's identity,
-32 hexadecimal digits; `directory` is where its journal lies, empty until the first event; and
+32 hexadecimal digits; `root` is the PYTHONAUDIT_DIR in force, empty if none; `directory` is where
+its journal lies, empty until the first event; and
 `canary` is whether the hook has been seen to work.
 """
 
