@@ -1,58 +1,27 @@
-"""`pythonaudit run`: the command behaves as if started directly, and all of its tree is recorded."""
+"""`pythonaudit run`: the command behaves as if started directly."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import resource
-import select
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import termios
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pythonaudit.cli.cmd_run import check_label, new_label
-from pythonaudit.cli.interpreters import Interpreter
 from pythonaudit.errors import UsageError
-from pythonaudit.journal.reader import Journal
 from tests.conftest import TIMEOUT_SECONDS, Installed
-
-LINE = re.compile(
-    r"pythonaudit: run (?P<label>\S+): (?P<processes>\d+) process(?:es)?, (?P<events>\d+) events?, (?P<losses>.*); "
-    r"see: pythonaudit log --dir \S+ --run \S+\n"
-)
-
-Start = Callable[..., subprocess.Popen[str]]
+from tests.integration.run_command import LINE, Run
 
 
 @pytest.fixture
-def words(installed_here: Installed, tmp_path: Path) -> list[str]:
-    """How to call it, up to and without the `--`."""
-    directory = str(tmp_path / "recordings")
-    return [str(installed_here.python), "-m", "pythonaudit", "run", "--dir", directory]
-
-
-@pytest.fixture
-def run(installed_here: Installed, words: list[str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs it to its end."""
-
-    def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-        options.setdefault("env", installed_here.environment())
-        options.setdefault("capture_output", True)
-        command = [*words, *map(str, arguments)]
-        return subprocess.run(command, text=True, timeout=TIMEOUT_SECONDS, **options)  # type: ignore[call-overload, no-any-return]
-
-    return run
-
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
+def run(installed_here: Installed, tmp_path: Path) -> Run:
+    return Run(installed_here, tmp_path / "recordings")
 
 
 class TestEnd:
@@ -89,8 +58,8 @@ class TestEnd:
         assert int(line["events"]) > 40
         assert line["losses"] == "nothing lost"
 
-    def test_quiet_is_silent_and_leaves_no_process_between(self, words: list[str]) -> None:
-        command = [*words, "-q", "--", "sh", "-c", "echo $$; exec sh -c :"]
+    def test_quiet_is_silent_and_leaves_no_process_between(self, run: Run) -> None:
+        command = [*run.words, "-q", "--", "sh", "-c", "echo $$; exec sh -c :"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
             out, err = started.communicate(timeout=TIMEOUT_SECONDS)
         assert (out, err, started.returncode) == (f"{started.pid}\n", "", 0)
@@ -183,9 +152,7 @@ class TestTheCommandIsLeftAlone:
         ],
         ids=["environment", "limits", "signals", "descriptors", "group and terminal", "python"],
     )
-    def test_what_it_sees(
-        self, installed_here: Installed, words: list[str], quiet: list[str], look: list[str]
-    ) -> None:
+    def test_what_it_sees(self, installed_here: Installed, run: Run, quiet: list[str], look: list[str]) -> None:
         def ignore_some() -> None:
             for number in (signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_IGN)
@@ -212,7 +179,7 @@ class TestTheCommandIsLeftAlone:
             # Times and pipes differ in each process.
             return re.sub(r"\d\d:\d\d|pipe:\[\d+\]|/proc/\d+", "", done.stdout)
 
-        assert see(*words, *quiet, "--") == see()
+        assert see(*run.words, *quiet, "--") == see()
 
     def test_input_reaches_it(self, run: Run) -> None:
         assert run("--", "cat", input="one\ntwo\n").stdout == "one\ntwo\n"
@@ -230,296 +197,3 @@ class TestTheCommandIsLeftAlone:
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
         assert run("--", "sh", "-c", "exit 7", preexec_fn=ignore).returncode == 7
-
-
-#: Says `ready` and its parent, then the name of each signal that it gets; ends at SIGTERM with the number of them.
-LISTENER = """
-import os, signal, sys
-names = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGTSTP"]
-mask = {getattr(signal, name) for name in names}
-signal.pthread_sigmask(signal.SIG_BLOCK, mask)
-print("ready", os.getppid(), flush=True)
-count = 0
-while True:
-    got = signal.sigwait(mask)
-    count += 1
-    print(got.name, flush=True)
-    if got is signal.SIGTERM:
-        sys.exit(count)
-"""
-
-
-#: Repeats lines, and says when it is continued; ends with 5.
-READER = """
-import os, signal, sys
-signal.signal(signal.SIGCONT, lambda *_: os.write(1, b"continued\\n"))
-print("begun", flush=True)
-for line in sys.stdin:
-    print("got", line, end="", flush=True)
-sys.exit(5)
-"""
-
-
-class TestSignals:
-    @pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM"])
-    def test_what_a_process_sends_goes_on(self, words: list[str], name: str) -> None:
-        command = [*words, "--", sys.executable, "-I", "-c", LISTENER]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
-            assert started.stdout is not None
-            assert started.stdout.readline() == f"ready {started.pid}\n"
-            started.send_signal(getattr(signal, name))
-            assert started.stdout.readline() == f"{name}\n"
-            started.send_signal(signal.SIGTERM)
-            out, err = started.communicate(timeout=TIMEOUT_SECONDS)
-        assert (out, started.returncode) == ("SIGTERM\n", 2)
-        assert LINE.fullmatch(err)
-
-
-class Shell:
-    """An interactive shell on a terminal of its own."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._terminal, slave = os.openpty()
-
-        def take_terminal() -> None:
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-        self._process = subprocess.Popen(
-            ["bash", "--norc", "--noprofile", "-i"],
-            env=environment | {"PS1": "$ ", "TERM": "dumb"},
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-            preexec_fn=take_terminal,
-        )
-        os.close(slave)
-        self._said = ""
-
-    def type(self, keys: str) -> None:
-        """Presses keys; control characters are what the terminal makes of them."""
-        os.write(self._terminal, keys.encode())
-
-    def expect(self, pattern: str) -> re.Match[str]:
-        """Waits for output that matches; what came before it is dropped."""
-        while not (found := re.search(pattern, self._said)):
-            ready, _, _ = select.select([self._terminal], [], [], TIMEOUT_SECONDS)
-            assert ready, f"no {pattern!r} in {self._said!r}"
-            self._said += os.read(self._terminal, 4096).decode()
-        self._said = self._said[found.end() :]
-        return found
-
-    def close(self) -> None:
-        """Hangs up."""
-        self._process.kill()
-        self._process.wait()
-        os.close(self._terminal)
-
-
-class TestTerminal:
-    """Keys and job control, in a real shell."""
-
-    INTERRUPT, QUIT, SUSPEND, END = "\x03", "\x1c", "\x1a", "\x04"
-
-    @pytest.fixture
-    def shell(self, installed_here: Installed) -> Iterator[Shell]:
-        shell = Shell(installed_here.environment(PATH=os.environ["PATH"]))
-        yield shell
-        shell.close()
-
-    @pytest.fixture
-    def listener(self, shell: Shell, words: list[str]) -> int:
-        """A running listener; gives the process id of the `run` above it."""
-        shell.type(f"{shlex.join([*words, '--', sys.executable, '-I', '-c', LISTENER])}; echo status=$?.\n")
-        return int(shell.expect(r"ready (\d+)\r\n")[1])
-
-    def test_keys_reach_the_command_once(self, shell: Shell, listener: int) -> None:
-        for key, name in ((self.INTERRUPT, "SIGINT"), (self.QUIT, "SIGQUIT"), (self.INTERRUPT, "SIGINT")):
-            shell.type(key)
-            shell.expect(rf"{name}\r\n")
-        os.kill(listener, signal.SIGTERM)
-        shell.expect(r"SIGTERM\r\n")
-        shell.expect(r"pythonaudit: run ")
-        assert shell.expect(r"status=(\d+)\.\r\n")[1] == "4"
-
-    def test_a_command_that_does_not_stop_goes_on(self, shell: Shell, listener: int) -> None:
-        shell.type(self.SUSPEND)
-        shell.expect(r"SIGTSTP\r\n")
-        os.kill(listener, signal.SIGTERM)
-        assert shell.expect(r"Stopped|status=2\.")[0] == "status=2."
-
-    def test_one_that_stops_can_be_continued(self, shell: Shell, words: list[str]) -> None:
-        shell.type(f"{shlex.join([*words, '--', sys.executable, '-I', '-c', READER])}\n")
-        shell.expect(r"begun\r\n")
-        for line in ("line 1", "line 2"):
-            shell.type(self.SUSPEND)
-            shell.expect(r"Stopped")
-            self.foreground(shell)
-            shell.type(f"{line}\n")
-            shell.expect(rf"got {line}\r\n")
-        shell.type(self.END)
-        shell.expect(r"pythonaudit: run ")
-        shell.expect(r"\$ ")
-        shell.type("echo status=$?.\n")
-        shell.expect(r"status=5\.")
-
-    def test_one_in_the_background_that_reads_is_stopped(self, shell: Shell, words: list[str]) -> None:
-        shell.type(f"{shlex.join([*words, '--', sys.executable, '-I', '-c', READER])} &\n")
-        shell.expect(r"begun\r\n")
-        shell.type('until [ "$(jobs -s)" ]; do :; done; jobs\n')
-        shell.expect(r"\[1\]\+ +Stopped")
-        self.foreground(shell)
-        shell.type("a line\n")
-        shell.expect(r"got a line\r\n")
-        shell.type(self.END)
-        shell.expect(r"pythonaudit: run ")
-
-    @staticmethod
-    def foreground(shell: Shell) -> None:
-        """`fg`, typed when the shell reads and waited for: the terminal changes modes in between."""
-        shell.expect(r"\$ ")
-        shell.type("fg\n")
-        shell.expect(r"continued\r\n")
-
-    def test_a_shell_in_it_has_jobs_of_its_own(self, shell: Shell, words: list[str]) -> None:
-        inner = ["env", "PS1=inner> ", "bash", "--norc", "--noprofile", "-i"]
-        shell.type(f"{shlex.join([*words, '--', *inner])}\n")
-        shell.expect(r"inner> $")
-        shell.type(f"{shlex.join([sys.executable, '-I', '-c', READER])}\n")
-        shell.expect(r"begun\r\n")
-        shell.type(self.SUSPEND)
-        shell.expect(r"Stopped(.*\r\n)+inner> $")
-        shell.type("suspend\n")
-        shell.expect(r"Stopped(.*\r\n)+\$ $")
-        shell.type("fg\n")
-        shell.expect(r"inner> $")
-        shell.type("fg\n")
-        shell.expect(r"continued\r\n")
-        shell.type(self.END)
-        shell.expect(r"inner> $")
-        shell.type("exit 6\n")
-        shell.expect(r"pythonaudit: run (.*\r\n)+\$ $")
-        shell.type("echo status=$?.\n")
-        shell.expect(r"status=6\.")
-
-
-#: Raises an event of its own, starts a child in the way that its first argument names, which does
-#: the same, and so on; each process says its place in the row.
-ROW = """
-import os, sys
-place, way, *more = sys.argv[1:]
-sys.audit(f"place {place}: way={way}")
-if way == "end":
-    sys.exit(0)
-command = [sys.executable, "-S", "-I", "-E", sys.argv[0], f"{place}.{way}", *more]
-if way == "execve":
-    os.execve(command[0], command, {})
-if way == "execv":
-    os.environ.clear()
-    os.execv(command[0], command)
-if way == "popen":
-    import subprocess
-    sys.exit(subprocess.run(command, env={}).returncode)
-if way == "vfork":
-    import subprocess
-    sys.exit(subprocess.run(command, env={}, close_fds=True, start_new_session=True).returncode)
-if way == "spawn":
-    sys.exit(os.waitstatus_to_exitcode(os.waitpid(os.posix_spawn(command[0], command, {}), 0)[1]))
-if way == "system":
-    import shlex
-    sys.exit(os.waitstatus_to_exitcode(os.system(shlex.join(command))))
-if way == "bash":
-    import shlex, subprocess
-    words = ["bash", "-c", f"unset PATH; {shlex.join(command)}; exit $?"]
-    sys.exit(subprocess.run(words).returncode)
-if way == "make":
-    import shlex, subprocess
-    words = ["make", "-s", "-f", "-", "--eval", f"all: ; @/usr/bin/env -i {shlex.join(command)}"]
-    sys.exit(subprocess.run(words, stdin=subprocess.DEVNULL).returncode)
-if way == "fork":
-    child = os.fork()
-    if child == 0:
-        os.execve(command[0], command, {})
-    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-sys.exit(f"no way {way}")
-"""
-WAYS = ["execve", "execv", "popen", "vfork", "spawn", "system", "bash", "make", "fork"]
-
-MULTIPROCESSING = """
-import multiprocessing, sys
-
-def work(method):
-    sys.audit(f"worker: method={method}")
-
-if __name__ == "__main__":
-    for method in ("fork", "spawn", "forkserver"):
-        process = multiprocessing.get_context(method).Process(target=work, args=(method,))
-        process.start()
-        process.join()
-        assert process.exitcode == 0
-"""
-
-
-class TestRecording:
-    """Every interpreter, with nothing of ours in it, from its first event on."""
-
-    @pytest.fixture
-    def recordings(self, tmp_path: Path) -> Path:
-        return tmp_path / "recordings"
-
-    def test_a_row_of_children(self, run: Run, interpreter: Interpreter, recordings: Path, tmp_path: Path) -> None:
-        program = tmp_path / "row.py"
-        program.write_text(ROW)
-        done = run("--", interpreter.base, "-S", "-I", "-E", program, "0", *WAYS, "end")
-        assert done.returncode == 0, done.stderr
-        journal = Journal(recordings)
-        places = [e for e in journal.events() if e.event.startswith("place ")]
-        row = ["0"]
-        for way in WAYS:
-            row.append(f"{row[-1]}.{way}")
-        assert [e.event.split(":")[0] for e in places] == [f"place {place}" for place in row]
-        assert len({e.process.id for e in places}) == len(row)
-        line = LINE.fullmatch(done.stderr)
-        assert line
-        assert int(line["processes"]) == len(journal.processes())
-        assert int(line["events"]) == sum(1 for _ in journal.events())
-        assert {p.process.run for p in journal.processes()} == {line["label"]}
-        assert journal.losses() == []
-
-    def test_multiprocessing(self, run: Run, interpreter: Interpreter, recordings: Path, tmp_path: Path) -> None:
-        program = tmp_path / "workers.py"
-        program.write_text(MULTIPROCESSING)
-        done = run("--", interpreter.base, "-I", program)
-        assert done.returncode == 0, done.stderr
-        workers = [e for e in Journal(recordings).events() if e.event.startswith("worker")]
-        assert [e.fields["method"] for e in workers] == ["fork", "spawn", "forkserver"]
-        assert len({e.process.id for e in workers}) == 3
-
-    def test_it_begins_before_the_interpreter(self, run: Run, interpreter: Interpreter, recordings: Path) -> None:
-        assert run("-q", "--label", "a label", "--", interpreter.base, "-S", "-I", "-c", "").returncode == 0
-        (trail,) = Journal(recordings).processes()
-        process = trail.process
-        began = process.attributes["began"]
-        assert (process.run, began["way"], began["canary"]) == ("a label", "preload", True)
-        assert began["modules"] == began["pth"] == []
-        events = [e.event for e in Journal(recordings).events()]
-        assert events.index("cpython.run_command") > 20
-
-    def test_a_program_sees_none_of_it(self, run: Run, interpreter: Interpreter) -> None:
-        code = "import os; print([n for n in os.environ if 'AUDIT' in n or n == 'LD_PRELOAD'])"
-        assert run("-q", "--", interpreter.base, "-c", code).stdout == "[]\n"
-
-    def test_an_installed_interpreter_is_recorded_once(
-        self, run: Run, installed: Installed, recordings: Path
-    ) -> None:
-        code = "import sys; sys.audit('only once')"
-        environment = installed.environment(PYTHONAUDIT="1")
-        assert run("-q", "--", installed.python, "-c", code, env=environment).returncode == 0
-        assert [e.event for e in Journal(recordings).events()].count("only once") == 1
-
-    def test_a_run_in_a_run_has_a_label_of_its_own(self, run: Run, words: list[str], recordings: Path) -> None:
-        inner = [*words, "--label", "inner", "--", sys.executable, "-S", "-c", "import sys; sys.audit('inside')"]
-        done = run("--label", "outer", "--", *inner)
-        assert [line.split(":")[1] for line in done.stderr.splitlines()] == [" run inner", " run outer"]
-        (inside,) = [e for e in Journal(recordings).events() if e.event == "inside"]
-        assert inside.process.run == "inner"
