@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "early.h"
 #include "encode.h"
 #include "origin.h"
 #include "xxh64.h"
@@ -344,8 +345,11 @@ int pa_hook(const char *event, PyObject *args, void *unused)
             return 0;
         }
         t = pa_thread_enter();
-        if (!t)
+        if (!t) {
+            if (role_of(event) == PA_ROLE_END)
+                pa_early_end();
             return 0;
+        }
     }
     if (__builtin_expect(t->busy, 0)) {
         pa_lose(t->segment, PA_LOSS_REENTERED);
@@ -368,8 +372,10 @@ int pa_hook(const char *event, PyObject *args, void *unused)
         pa_lose(t->segment, PA_LOSS_NO_SPACE);
     if (__builtin_expect(role == PA_ROLE_INTERPRETER, 0))
         __atomic_fetch_add(&pa_recorder.interpreters, 1, __ATOMIC_RELAXED);
-    else if (__builtin_expect(role == PA_ROLE_END, 0))
+    else if (__builtin_expect(role == PA_ROLE_END, 0)) {
         pa_recorder_end();
+        pa_early_end();
+    }
     t->busy = 0;
     return 0;
 }

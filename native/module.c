@@ -1,5 +1,6 @@
 /* The extension module `pythonaudit._recorder`, and the way in for the preload shim. */
 #include "hook.h"
+#include "early.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -53,7 +54,7 @@ EXPORTED int pa_preload_start(pa_getenv_fn get, pa_repair_fn repair)
     if (state != RECORDING)
         return state;
     pa_recorder_began(began, sizeof began - 1);
-    if (PySys_AddAuditHook(pa_hook, NULL) != 0)
+    if (pa_early_add(pa_hook) != 0)
         state = FAILED;
     pa_recorder.hooked = state == RECORDING;
     return state;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from pythonaudit.cli.interpreters import Interpreter
 from pythonaudit.journal.reader import Journal
-from tests.conftest import Installed
+from tests.conftest import TIMEOUT_SECONDS, Installed
 from tests.integration.run_command import LINE, Run
 
 
@@ -125,6 +126,28 @@ class TestRecording:
         environment = installed.environment(PYTHONAUDIT="1")
         assert run("-q", "--", installed.python, "-c", code, env=environment).returncode == 0
         assert [e.event for e in Journal(run.directory).events()].count("only once") == 1
+
+    @pytest.mark.parametrize("malloc", ["debug", "malloc_debug", "malloc"])
+    @pytest.mark.parametrize("directory", ["recordings", "/dev/null/nowhere"])
+    def test_a_debug_allocator_does_not_mind_the_hook(
+        self, installed_here: Installed, interpreter: Interpreter, tmp_path: Path, malloc: str, directory: str
+    ) -> None:
+        environment = {
+            "LD_PRELOAD": str(installed_here.purelib / "pythonaudit" / "_preload.abi3.so"),
+            "PYTHONAUDIT": "1",
+            "PYTHONAUDIT_DIR": str(tmp_path / directory),
+            "PYTHONMALLOC": malloc,
+            "XDG_RUNTIME_DIR": "/dev/null/nowhere",
+        }
+        done = subprocess.run(
+            [interpreter.base, "-c", ""], env=environment, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_development_mode_is_recorded(self, run: Run, interpreter: Interpreter) -> None:
+        assert run("-q", "--", interpreter.base, "-X", "dev", "-c", "").returncode == 0
+        (trail,) = Journal(run.directory).processes()
+        assert trail.ended
 
     def test_a_run_in_a_run_has_a_label_of_its_own(self, run: Run) -> None:
         inner = [
