@@ -7,7 +7,8 @@ One verb is one module, `cmd_VERB.py`, with two functions:
 
 `VERBS` below lists them. A verb is imported when it is called for, and only that one; nothing heavy is
 imported before a verb needs it, because start-up time is felt and because the base installation has no
-dependency. `args.dir` (a `Path`) is always there: `--dir`, else `PYTHONAUDIT_DIR`, else the default.
+dependency. `args.dir` (a `Path`) is always there: `--dir`, else `PYTHONAUDIT_DIR` (also one that the recorder
+hides from this process, `ourselves.py`), else the default.
 
 Data goes to stdout, the rest to stderr. Exit status: 0 done; 1 the answer is no; 2 wrong usage; 3 could not;
 130 interrupted; 141 whoever read our output has gone. An error is one line on stderr: what, where, what to do.
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+from pythonaudit.cli.ourselves import environment_in_force
 from pythonaudit.errors import MissingToolsError, PythonAuditError, UsageError
 
 VERBS: Mapping[str, str] = {
@@ -123,7 +125,7 @@ def default_directory(environ: Mapping[str, str], euid: int) -> Path:
     """Where everything is kept when nobody says otherwise: the rule of native/settings.c.
 
     Args:
-        environ: the environment.
+        environ: the environment, as `ourselves.environment_in_force` gives it for this process.
         euid: the effective user id; root has a place of its own.
     """
     if environ.get("PYTHONAUDIT_DIR"):
@@ -172,7 +174,7 @@ def _top_parser() -> Parser:
     parser.epilog = "commands:\n" + "\n".join(f"  {verb:<10} {summary}" for verb, summary in VERBS.items())
     parser.epilog += "\n\n'pythonaudit COMMAND --help' says what a command takes."
     parser.add_argument("--version", action=_Version, help="print the version and end")
-    _add_directory(parser, default=default_directory(os.environ, os.geteuid()))
+    _add_directory(parser, default=default_directory(environment_in_force(), os.geteuid()))
     return parser
 
 

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import pythonaudit
 from pythonaudit.cli import default_directory
+from pythonaudit.cli.ourselves import environment_in_force
 from pythonaudit.errors import UsageError
 
 #: Where services and containers keep journals unless something else was chosen.
@@ -47,12 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the text; always 0."""
-    unchosen = {k: v for k, v in os.environ.items() if k != "PYTHONAUDIT_DIR"}
+    environment = environment_in_force()
+    unchosen = {k: v for k, v in environment.items() if k != "PYTHONAUDIT_DIR"}
     directory = PurePosixPath(args.dir)
     if args.format != "shell" and args.dir == default_directory(unchosen, os.geteuid()):
         directory = SYSTEM_DIRECTORY  # a service or container is not this user
     variables = {"PYTHONAUDIT": "1", "PYTHONAUDIT_DIR": str(directory)}
-    variables |= {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
+    variables |= {name: environment[name] for name in SETTINGS if environment.get(name)}
     if args.format != "shell":
         for name, value in variables.items():
             check_printable(name, value)
