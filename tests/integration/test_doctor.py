@@ -53,7 +53,7 @@ def test_no_pth(installed_here: Installed, tmp_path: Path) -> None:
     (copy.purelib / "pythonaudit.pth").unlink()
     broken = with_status(examine(copy, tmp_path / "audit", status=1), "broken")
     assert any("no pythonaudit.pth" in text for text in broken)
-    assert any("left no journal: off" in text for text in broken)
+    assert any("left no journal: the recorder is off in it" in text for text in broken)
 
 
 def test_a_broken_recorder(installed_here: Installed, tmp_path: Path) -> None:
@@ -135,8 +135,33 @@ def test_a_trap_in_the_journal(installed_here: Installed, tmp_path: Path) -> Non
     installed_here.record("pass", directory=directory)
     (box,) = directory.glob("journal/u*")
     os.mkfifo(box / f"{0:016x}-{0:032x}-000000.pyaudit")
-    broken = with_status(examine(installed_here, directory, status=1), "broken")
-    assert any("not a regular file" in text for text in broken)
+    findings = examine(installed_here, directory, status=1)
+    (found,) = [f for f in findings if "not a regular file" in f["text"]]
+    assert found["remedy"].endswith("nothing of it is read")
+
+
+def test_an_end_that_goes_wrong(installed_here: Installed, tmp_path: Path) -> None:
+    copy = Installed(installed_here.interpreter, tmp_path / "copy", installed_here.new_directory)
+    shutil.copytree(installed_here.prefix, copy.prefix, symlinks=True)
+    (copy.purelib / "a.pth").write_text(
+        "import atexit, os; os.environ.get('PYTHONAUDIT') and atexit.register(os.abort)\n"
+    )
+    broken = [f for f in examine(copy, tmp_path / "audit", status=1) if f["status"] == "broken"]
+    assert [(f["subject"], f["text"]) for f in broken] == [
+        ("PYTHONAUDIT=1", "a child that does nothing ended by SIGABRT")
+    ]
+
+
+def test_events_that_find_no_room(installed_here: Installed, tmp_path: Path) -> None:
+    directory = tmp_path / "audit"
+    installed_here.record("pass", directory=directory)
+    (segment,) = directory.glob("journal/*/*.pyaudit")
+    segment.with_name(f"{0:016x}-{0:032x}-000000.pyaudit").write_bytes(b"x" * (1 << 20))
+    (segment.parent / "usage").unlink()
+    settings = {"PYTHONAUDIT_MAX_BYTES": "1M", "PYTHONAUDIT_ON_FULL": "stop"}
+    findings = examine(installed_here, directory, status=1, settings=settings)
+    (text,) = [f["text"] for f in findings if "a child's events are lost" in f["text"]][:1]
+    assert text.endswith(f"{segment.parent} has reached PYTHONAUDIT_MAX_BYTES (1048576 bytes)")
 
 
 def test_losses_are_told(installed_here: Installed, tmp_path: Path) -> None:

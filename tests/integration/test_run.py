@@ -34,7 +34,7 @@ class TestEnd:
     def test_the_signal_is_the_commands(self, run: Run, number: int) -> None:
         done = run("--", "sh", "-c", f"kill -{number} $$")
         assert done.returncode == -number
-        assert LINE.fullmatch(done.stderr)
+        assert ": no Python process was recorded; " in done.stderr
 
     def test_a_core_is_the_commands_only(self, run: Run, tmp_path: Path) -> None:
         pattern = Path("/proc/sys/kernel/core_pattern").read_text()

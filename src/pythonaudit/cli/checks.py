@@ -5,7 +5,7 @@ and nothing is mended. Standard library only.
 """
 
 import os
-import re
+import signal
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pythonaudit
 from pythonaudit.cli.interpreters import SUPPORTED, Interpreter
+from pythonaudit.cli.room import bytes_taken, find_obstacle, limit_in
 from pythonaudit.cli.trial import Trial
 from pythonaudit.errors import FormatError, StoreError
 from pythonaudit.journal import layout
 from pythonaudit.journal.chunks import is_unbegun, parse_header, walk_chunks
 from pythonaudit.journal.files import (
-    Box,
     RefusedError,
     find_boxes,
     list_segments,
@@ -31,10 +31,6 @@ from pythonaudit.journal.summary import named_losses
 
 OK, NOTE, WARNING, BROKEN = "ok", "note", "warning", "broken"
 
-#: The recorder's own default of PYTHONAUDIT_MAX_BYTES, and the units it takes.
-DEFAULT_LIMIT = 2 << 30
-_SIZE = re.compile(r"(\d+)(?:([kmg])(?:ib)?)?", re.IGNORECASE)
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 #: With less free on the disk than two segments take, the next process may find no room.
 _LEAST_FREE = 2 * layout.SEGMENT_MAX
 
@@ -90,22 +86,24 @@ def check_switch(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("this environment", OK, f"PYTHONAUDIT={value}: what is started from here is recorded")
 
 
-def check_trial(subject: str, trial: Trial, directory: Path) -> Iterator[Finding]:
+def check_trial(subject: str, trial: Trial, directory: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Whether a real child of this interpreter recorded, into the right place, and how early.
 
     Args:
         subject: what the trial was of.
         trial: how it went.
         directory: where its journal should be.
+        environment: with the settings that it was given.
     """
-    for line in trial.complaints:
+    for line in trial.complaints[:_COMPLAINTS_MOST]:
         remedy = "set it to what it takes, or unset it" if "PYTHONAUDIT_" in line else None
         yield Finding(subject, BROKEN, f"a child says: {line}", remedy)
+    if trial.status:
+        text = f"a child that does nothing ended {_ending(trial.status)}"
+        yield Finding(subject, BROKEN, text, "unset PYTHONAUDIT until it is mended; the lines above may say why")
     if trial.summary is None or trial.path is None:
-        because = (
-            f"ended with {trial.status}" if trial.status else f"left no journal: {trial.state or 'no reason said'}"
-        )
-        yield Finding(subject, BROKEN, f"a child {because}", _REMEDIES.get(trial.state))
+        if not trial.status:
+            yield _no_journal(subject, trial.state, directory, environment)
         return
     summary = trial.summary
     if summary.header.canary != 1:
@@ -122,7 +120,7 @@ def check_trial(subject: str, trial: Trial, directory: Path) -> Iterator[Finding
     yield Finding(
         subject,
         OK,
-        f"a child recorded {how}; hook in, canary seen; {summary.events} events before its program's own",
+        f"a child recorded {how}; hook in, canary seen; {summary.events} events",
     )
     if not trial.path.is_relative_to(directory):
         yield Finding(
@@ -133,12 +131,39 @@ def check_trial(subject: str, trial: Trial, directory: Path) -> Iterator[Finding
         )
 
 
+def _ending(status: int) -> str:
+    if status > 0:
+        return f"with status {status}"
+    try:
+        return f"by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"by signal {-status}"
+
+
+def _no_journal(subject: str, state: str, directory: Path, environment: Mapping[str, str]) -> Finding:
+    if state != "recording":
+        text = f"a child left no journal: {_STATES.get(state, state or 'no reason said')}"
+        return Finding(subject, BROKEN, text, _REMEDIES.get(state))
+    obstacle = find_obstacle(directory, environment) or f"no segment of it is in {directory}"
+    reason, _, remedy = obstacle.partition("; ")
+    return Finding(subject, BROKEN, f"the hook is in, but a child's events are lost: {reason}", remedy or None)
+
+
+#: A crash tells all its threads; what matters comes first.
+_COMPLAINTS_MOST = 5
+
+#: What `pythonaudit.recorder.status` calls them, for people.
+_STATES = {
+    "vetoed": "the recorder was kept out (vetoed)",
+    "unsupported": "the recorder does not know this interpreter (unsupported)",
+    "off": "the recorder is off in it",
+    "failed": "the recorder could not begin (failed)",
+}
 _REMEDIES = {
     "vetoed": "another audit hook keeps ours out; see what sitecustomize or an earlier .pth file installs",
     "unsupported": "this interpreter is not supported by the recorder",
     "off": "PYTHONAUDIT does not reach the child; look for a wrapper that cleans the environment",
     "failed": "there is no memory, or the kernel refuses what the recorder needs",
-    "recording": "it records, but into no file: see the directory below",
 }
 
 
@@ -204,16 +229,10 @@ def check_fallback(directory: Path, uid: int) -> Iterator[Finding]:
             )
 
 
-def parse_size(text: str) -> int | None:
-    """Bytes of a PYTHONAUDIT_MAX_BYTES such as `512M`; None when it makes no sense."""
-    match = _SIZE.fullmatch(text)
-    return int(match[1]) * _UNITS[(match[2] or "").lower()] if match else None
-
-
 def check_room(directory: Path, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Disk room, the limit, and how much of it each box of this directory takes."""
     subject = "room"
-    limit = parse_size(environment.get("PYTHONAUDIT_MAX_BYTES", "")) or DEFAULT_LIMIT
+    limit = limit_in(environment)
     try:
         boxes, _ = find_boxes(directory)
         disk = os.statvfs(directory)
@@ -221,7 +240,7 @@ def check_room(directory: Path, environment: Mapping[str, str]) -> Iterator[Find
         return  # check_directory has said so
     used = 0
     for box in boxes:
-        taken = _taken(box)
+        taken = bytes_taken(box)
         used += taken
         text = f"{box.path}: {_bytes(taken)} of {_bytes(limit)}"
         if taken <= limit:
@@ -240,17 +259,6 @@ def check_room(directory: Path, environment: Mapping[str, str]) -> Iterator[Find
         yield Finding(subject, OK, text)
 
 
-def _taken(box: Box) -> int:
-    """Bytes allocated to the segments of a box."""
-    taken = 0
-    for file in list_segments([box]):
-        try:
-            taken += os.lstat(file.path).st_blocks * 512
-        except FileNotFoundError:
-            continue  # removed since
-    return taken
-
-
 def _bytes(count: int) -> str:
     for unit in ("bytes", "KiB", "MiB"):
         if count < 1024:
@@ -267,7 +275,7 @@ def check_journal(directory: Path) -> Iterator[Finding]:
     except StoreError as error:
         yield Finding(subject, NOTE, str(error), error.hint)
         return
-    damaged = [f"{damage.path}: {damage.reason}" for damage in refused]
+    broken = [(f"{damage.path}: {damage.reason}", _REFUSED) for damage in refused]
     processes: set[bytes] = set()
     losses: Counter[str] = Counter()
     segments = 0
@@ -280,16 +288,23 @@ def check_journal(directory: Path) -> Iterator[Finding]:
             header = parse_header(data)
         except FileNotFoundError:
             continue  # removed since
-        except (RefusedError, FormatError) as error:
-            damaged.append(f"{file.path}: {error}")
+        except RefusedError as error:
+            broken.append((f"{file.path}: {error}", _REFUSED))
+            continue
+        except FormatError as error:
+            broken.append((f"{file.path}: {error}", "keep a copy for investigation; nothing of it is shown"))
             continue
         segments += 1
         processes.add(header.process)
         losses.update(named_losses(header))
         damage = walk_chunks(data, header)[1]
-        damaged += [f"{file.path}: {d.length} bytes at {d.offset}: {d.reason}" for d in damage]
+        broken += [(f"{file.path}: {d.length} bytes at {d.offset}: {d.reason}", _DAMAGED) for d in damage]
     yield Finding(subject, OK, f"{segments} segments of {len(processes)} processes can be read")
-    for text in damaged:
-        yield Finding(subject, BROKEN, text, "keep a copy for investigation; what is sound in it is still shown")
+    for text, remedy in broken:
+        yield Finding(subject, BROKEN, text, remedy)
     for reason, count in sorted(losses.items()):
         yield Finding(subject, WARNING, f"{count} lost: {reason}", "see pythonaudit stats for when and where")
+
+
+_REFUSED = "no recorder makes that: find out who put it there, and remove it; nothing of it is read"
+_DAMAGED = "keep a copy for investigation; what is sound in it is still shown"

@@ -18,6 +18,7 @@ from pythonaudit.cli import checks, default_directory
 from pythonaudit.cli.checks import Finding
 from pythonaudit.cli.cmd_env import SHIM
 from pythonaudit.cli.interpreters import find_interpreters
+from pythonaudit.cli.ourselves import environment_in_force
 from pythonaudit.cli.render import neutralise
 from pythonaudit.cli.trial import try_recording
 from pythonaudit.errors import UnsupportedError
@@ -44,27 +45,27 @@ def run(args: argparse.Namespace) -> int:
 
 def examine(args: argparse.Namespace) -> Iterator[Finding]:
     """Every finding, in the order of the report."""
-    uid = os.geteuid()
+    uid, own = os.geteuid(), environment_in_force()
     found = find_interpreters()
     this = next((one for one in found if one.executable == Path(sys.executable)), None)
     if this is None:
         raise UnsupportedError(f"{sys.executable} cannot be started as a child, so nothing can be tried")
     others = [one for one in found if one is not this]
     yield from checks.check_installation(this)
-    yield from checks.check_switch(os.environ)
+    yield from checks.check_switch(own)
     if this.supported:
-        environment = dict(os.environ) | {"PYTHONAUDIT": "1"}
-        if args.dir != default_directory(os.environ, uid):
+        environment = own | {"PYTHONAUDIT": "1"}
+        if args.dir != default_directory(own, uid):
             environment["PYTHONAUDIT_DIR"] = str(args.dir)
         site = try_recording(this.executable, (), environment, args.dir)
-        yield from checks.check_trial("PYTHONAUDIT=1", site, args.dir)
+        yield from checks.check_trial("PYTHONAUDIT=1", site, args.dir, environment)
         environment["LD_PRELOAD"] = ":".join(filter(None, (os.environ.get("LD_PRELOAD"), str(SHIM))))
         preload = try_recording(this.executable, ("-I", "-S"), environment, args.dir)
-        yield from checks.check_trial("pythonaudit run", preload, args.dir)
+        yield from checks.check_trial("pythonaudit run", preload, args.dir, environment)
     yield from checks.check_others(sorted(others, key=lambda one: (not one.supported, one.version)))
     yield from checks.check_directory(args.dir, uid)
     yield from checks.check_fallback(args.dir, uid)
-    yield from checks.check_room(args.dir, os.environ)
+    yield from checks.check_room(args.dir, own)
     yield from checks.check_journal(args.dir)
 
 

@@ -6,6 +6,8 @@ At its end one line on stderr tells what was recorded:
 
     pythonaudit: run 01J9Z8...: 3 processes, 1204 events, nothing lost; see: pythonaudit log --run 01J9Z8...
 
+or, where no process left a journal, that none did: because none ran Python, or for want of room.
+
 With `-q` there is no such line, and nobody who would have to wait for the end to write it: the
 command takes the place of this process.
 
@@ -32,6 +34,9 @@ from pathlib import Path
 
 from pythonaudit.cli import default_directory, supervise
 from pythonaudit.cli.cmd_env import SHIM, SYSTEM_DIRECTORY
+from pythonaudit.cli.ourselves import environment_in_force
+from pythonaudit.cli.render import neutralise
+from pythonaudit.cli.room import find_obstacle
 from pythonaudit.errors import FormatError, StoreError, UnsupportedError, UsageError
 from pythonaudit.journal.files import find_boxes, list_segments, runtime_directories
 from pythonaudit.journal.summary import summarise
@@ -84,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
     check_shim(SHIM)
     directory = args.dir.absolute()
     make_directory(directory)
-    environment = build_environment(os.environb, directory, label)
+    own = environment_in_force()
+    environment = build_environment({os.fsencode(k): os.fsencode(v) for k, v in own.items()}, directory, label)
     if args.quiet:
         supervise.replace(command, environment)
     began_ns = time.time_ns()
@@ -92,7 +98,18 @@ def run(args: argparse.Namespace) -> int:
     # Nothing that happens here may change how the command ended.
     with contextlib.suppress(KeyboardInterrupt, OSError):
         recorded = collect(directory, label, began_ns)
-        print(f"pythonaudit: {describe(recorded, directory, label)}", file=sys.stderr)
+        where = (
+            "" if directory == default_directory(own, os.geteuid()) else f" --dir {shlex.quote(str(directory))}"
+        )
+        if recorded.processes:
+            said = f"{describe(recorded)}; see: pythonaudit log{where} --run {shlex.quote(label)}"
+        elif recorded.unreadable:
+            said = f"nothing that can be read was recorded; see: pythonaudit doctor{where}"
+        elif obstacle := find_obstacle(directory, own):
+            said = f"nothing was recorded: {obstacle}"
+        else:
+            said = f"no Python process was recorded; if there was one, see: pythonaudit doctor{where}"
+        print(f"pythonaudit: run {label}: {neutralise(said)}", file=sys.stderr)
     return supervise.end_as(returncode)
 
 
@@ -223,8 +240,8 @@ def _segments_since(directory: Path, began_ns: int) -> Iterator[Path]:
         yield from (file.path for file in list_segments(boxes) if file.path.name >= first)
 
 
-def describe(recorded: Recorded, directory: Path, label: str) -> str:
-    """The line at the end, without its `pythonaudit: `."""
+def describe(recorded: Recorded) -> str:
+    """How much was recorded, and lost."""
     losses = recorded.losses.copy()
     silent = losses.pop(_UNRECORDED, 0)
     parts = [_count(len(recorded.processes), "process", "processes"), _count(recorded.events, "event", "events")]
@@ -237,11 +254,7 @@ def describe(recorded: Recorded, directory: Path, label: str) -> str:
         parts.append(f"{_count(recorded.unreadable, 'segment', 'segments')} damaged")
     if len(parts) == 2:
         parts.append("nothing lost")
-    where = ""
-    if directory != default_directory(os.environ, os.geteuid()):
-        where = f" --dir {shlex.quote(str(directory))}"
-    look = f"pythonaudit log{where} --run {shlex.quote(label)}"
-    return f"run {label}: {', '.join(parts)}; see: {look}"
+    return ", ".join(parts)
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -1,8 +1,8 @@
 """A real process, recorded on trial: does it leave a journal, and how early did that begin?
 
 The child is started with the caller's own settings and records into the real directory, as every
-other process would; what it left is found by its pid. It does nothing but end, by `os._exit`, so
-that the events in its journal are those before a program's own code (and the few of starting it).
+other process would; what it left is found by its pid. It does nothing but end, as every program
+does: whether it can is a part of the trial.
 
 Standard library only.
 """
@@ -18,7 +18,7 @@ from pythonaudit.errors import FormatError, StoreError
 from pythonaudit.journal.files import SegmentFile, find_boxes, list_box, runtime_directories
 from pythonaudit.journal.summary import Summary, summarise
 
-_PROGRAM = "import os; os._exit(0)  # pythonaudit doctor"
+_PROGRAM = "pass  # pythonaudit doctor"
 _STATE = "from pythonaudit.recorder import status; print(status()['state'])"
 _TIMEOUT_SECONDS = 60
 #: Clocks may be corrected between the child's first look at them and ours.
@@ -30,7 +30,8 @@ class Trial:
     """What came of the child.
 
     Attributes:
-        status: how it ended; None: it could not be started, or did not end.
+        status: its exit status, or minus the number of the signal that ended it; None: it could not
+            be started, or did not end.
         complaints: what it said on stderr, line by line.
         path: its segment; None: it left none.
         summary: what is in that.
@@ -73,7 +74,7 @@ def try_recording(
         except subprocess.TimeoutExpired:
             child.kill()
             return Trial(None, (f"it did not end within {_TIMEOUT_SECONDS} s",), None, None, "")
-    complaints = tuple(said.decode("utf-8", "replace").splitlines())
+    complaints = tuple(filter(None, said.decode("utf-8", "replace").splitlines()))
     for file in _recent_segments(directory, began_ns):
         try:
             summary = summarise(file.path)

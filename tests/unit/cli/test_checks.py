@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import pythonaudit
-from pythonaudit.cli import checks
+from pythonaudit.cli import checks, room
 from pythonaudit.cli.checks import BROKEN, NOTE, OK, WARNING, Finding
 from pythonaudit.cli.interpreters import Interpreter
 from pythonaudit.cli.trial import Trial
@@ -47,7 +47,7 @@ def statuses(findings: Iterator[Finding]) -> list[str]:
     ],
 )
 def test_sizes(text: str, size: int | None) -> None:
-    assert checks.parse_size(text) == size
+    assert room.parse_size(text) == size
 
 
 @pytest.mark.parametrize(
@@ -144,11 +144,16 @@ def test_an_unsupported_interpreter_is_broken() -> None:
     ("trial", "says"),
     [
         (Trial(None, ("No such file",), None, None, ""), "a child says: No such file"),
-        (Trial(78, ("pythonaudit: PYTHONAUDIT_STACK='x' is not",), None, None, ""), "a child ended with 78"),
-        (Trial(0, (), None, None, "vetoed"), "a child left no journal: vetoed"),
+        (
+            Trial(78, ("pythonaudit: PYTHONAUDIT_STACK='x' is not",), None, None, ""),
+            "a child that does nothing ended with status 78",
+        ),
+        (Trial(-6, (), None, None, ""), "a child that does nothing ended by SIGABRT"),
+        (Trial(0, (), None, None, "vetoed"), "a child left no journal: the recorder was kept out (vetoed)"),
+        (Trial(0, ("pythonaudit: odd",), None, None, ""), "a child left no journal: no reason said"),
     ],
 )
 def test_trials_that_failed(tmp_path: Path, trial: Trial, says: str) -> None:
-    findings = list(checks.check_trial("PYTHONAUDIT=1", trial, tmp_path))
+    findings = list(checks.check_trial("PYTHONAUDIT=1", trial, tmp_path, {}))
     assert {finding.status for finding in findings} == {BROKEN}
     assert says in [finding.text for finding in findings]
