@@ -237,6 +237,7 @@ def daemon(me):
     while True:
         sys.audit("daemon", me, counted[me])
         counted[me] += 1
+        sum(range(2000))
 for me in range(3):
     threading.Thread(target=daemon, args=(me,), daemon=True).start()
 begun.wait()
