@@ -102,13 +102,13 @@ static NOINLINE int summarise(struct pa_encoder *e, PyObject *object, int how)
 
 static void encode_command_item(struct pa_encoder *e, PyObject *item, enum pa_treatment treatment, int depth)
 {
-    int pending = e->argv.pending;
+    enum pa_secrecy pending = e->argv.pending;
     if (item && pa_is_text(Py_TYPE(item))) {
         pa_put_text(e, item, PA_AS_ARGUMENT);
         return;
     }
-    e->argv.pending = 0;
-    if (pending)
+    e->argv.pending = PA_NOT_SECRET;
+    if (pending && !pa_is_harmless(pending, item))
         pa_put_secret(e);
     else
         pa_put_value(e, item, treatment, depth);
@@ -185,11 +185,13 @@ static NOINLINE void encode_by_rule(struct pa_encoder *e, PyObject *object, enum
     }
     switch (rule) {
     case PA_ARG_VALUE:
-    case PA_ARG_URL:
         pa_put_value(e, object, PA_AS_TEXT, 0);
         break;
+    case PA_ARG_URL:
+        pa_put_value(e, object, PA_AS_URL, 0);
+        break;
     case PA_ARG_PATH:
-        pa_put_value(e, object, PA_AS_USERINFO, 0);
+        pa_put_value(e, object, PA_AS_PATH, 0);
         break;
     case PA_ARG_COMMAND:
         encode_command(e, object);
@@ -243,10 +245,12 @@ int pa_encode_args(uint8_t *out, uint32_t room, PyObject *args, const struct pa_
         struct pa_mark mark = pa_mark_item(&e, i);
         PyObject *object = pa_tuple_item(args, i);
         enum pa_arg_rule how = rule && i < rule->nargs ? (enum pa_arg_rule)rule->args[i] : PA_ARG_VALUE;
-        if (how == PA_ARG_VALUE)
+        if (!rule)
+            pa_put_item(&e, object, PA_AS_TEXT, 0);
+        else if (how == PA_ARG_VALUE)
             pa_put_value(&e, object, PA_AS_TEXT, 0);
         else if (how == PA_ARG_PATH)
-            pa_put_value(&e, object, PA_AS_USERINFO, 0);
+            pa_put_value(&e, object, PA_AS_PATH, 0);
         else
             encode_by_rule(&e, object, how);
         if (pa_settle_item(&e, mark) < 0)

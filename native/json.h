@@ -35,7 +35,7 @@ typedef uint8_t pa_block __attribute__((vector_size(16)));
 
 enum {
     PA_BYTES_ESCAPED = 1,   /* has a character that JSON must escape */
-    PA_BYTES_SUSPECT = 2,   /* has = or : , without which there is no secret in text (mask.h) */
+    PA_BYTES_SUSPECT = 2,   /* has = or : or a space, without which there is no secret in text (mask.h) */
     PA_BYTES_HIGH = 4       /* has bytes from 0x80 on */
 };
 
@@ -51,7 +51,7 @@ static inline pa_block pa_block_escaped(pa_block block)
 static inline void pa_classify(struct pa_classes *classes, pa_block block)
 {
     classes->escaped |= pa_block_escaped(block);
-    classes->suspect |= (pa_block)((block == '=') | (block == ':'));
+    classes->suspect |= (pa_block)((block == '=') | (block == ':') | (block == ' '));
     classes->high |= block;
 }
 
@@ -95,7 +95,7 @@ static inline unsigned pa_copy_classified(uint8_t *out, const uint8_t *text, siz
             out[0] = first;
             out[length / 2] = middle;
             out[length - 1] = last;
-            halves[0] = halves[1] = 0x2020202020000000u | first | (uint64_t)middle << 8 | (uint64_t)last << 16;
+            halves[0] = halves[1] = 0x7878787878000000u | first | (uint64_t)middle << 8 | (uint64_t)last << 16;
         } else {
             return 0;
         }

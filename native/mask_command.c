@@ -101,7 +101,8 @@ static size_t take_letters(struct pa_argv *argv, const uint8_t *word, size_t len
     for (size_t i = 1; i < length; i++)         /* letters without values, then one with */
         if (length > 6 || !is_letter(word[i]))
             return NOTHING;
-    argv->pending = has_letter(argv, word[length - 1]) && !(argv->program->flags & ATTACHED_ONLY);
+    if (has_letter(argv, word[length - 1]) && !(argv->program->flags & ATTACHED_ONLY))
+        argv->pending = PA_SECRET;
     return NOTHING;
 }
 
@@ -115,16 +116,15 @@ static size_t take_option(struct pa_argv *argv, const uint8_t *word, size_t leng
     if (argv->program && listed(argv->program->options, name, name_length)) {
         if (end < length)
             return end + 1;
-        argv->pending = 1;
+        argv->pending = PA_SECRET;
         return NOTHING;
     }
     if (dashes == 1 && has_letter(argv, word[1]))
         return take_letters(argv, word, length);
-    if (name_length > 2 && end == length && pa_mask_is_secret(name, name_length) &&
-        !begins(name, name_length, "no-") && !begins(name, name_length, "ask-")) {
-        argv->pending = 1;
+    if (end == length)
+        argv->pending = pa_mask_is_option(word, length);
+    if (argv->pending)
         return NOTHING;
-    }
     return dashes == 1 ? take_letters(argv, word, length) : NOTHING;
 }
 
@@ -134,9 +134,12 @@ static size_t find_assigned(const uint8_t *word, size_t length)
     size_t end = 0;
     while (end < length && (is_letter(word[end]) || strchr("0123456789_-.", word[end])) && word[end])
         end++;
-    if (end == length || word[end] != '=' || !pa_mask_is_secret(word, end))
+    enum pa_secrecy secrecy = end < length && word[end] == '=' ? pa_mask_is_secret(word, end) : PA_NOT_SECRET;
+    if (!secrecy)
         return NOTHING;
     end++;
+    if (pa_mask_is_harmless(secrecy, word + end, length - end))
+        return NOTHING;
     int empty = end + 2 == length && word[end] == word[end + 1] && (word[end] == '"' || word[end] == '\'');
     return empty ? NOTHING : end;
 }
@@ -144,11 +147,10 @@ static size_t find_assigned(const uint8_t *word, size_t length)
 /* Takes one word, without quotes around it, and returns where in it a secret begins, or NOTHING. */
 static size_t take_word(struct pa_argv *argv, const uint8_t *word, size_t length)
 {
-    if (argv->pending) {
-        argv->pending = 0;
-        if (!begins(word, length, "--"))
-            return 0;
-    }
+    enum pa_secrecy pending = argv->pending;
+    argv->pending = PA_NOT_SECRET;
+    if (pending && !begins(word, length, "--") && !pa_mask_is_harmless(pending, word, length))
+        return 0;
     size_t assigned = find_assigned(word, length);
     if (assigned != NOTHING)
         return assigned;
@@ -164,7 +166,8 @@ static size_t take_word(struct pa_argv *argv, const uint8_t *word, size_t length
     }
     argv->login |= is(word, length, "login");
     /* aws configure set aws_secret_access_key X */
-    argv->pending = argv->setting && pa_mask_is_secret(word, length);
+    if (argv->setting)
+        argv->pending = pa_mask_is_secret(word, length);
     argv->setting |= is(word, length, "set") || is(word, length, "config");
     return NOTHING;
 }
@@ -252,7 +255,7 @@ size_t pa_mask_command(const uint8_t *text, size_t length, int cut, struct pa_sp
 {
     struct pa_span texts[PA_SPANS_MAX], list[PA_SPANS_MAX];
     struct spans words = {list, 0, length};
-    size_t count = pa_mask_text(text, length, cut, texts);
+    size_t count = pa_mask_values(text, length, cut, texts);
     scan_command(&words, text, 0, length, 0);
     return merge(texts, count, &words, length, ret_spans);
 }
@@ -267,7 +270,7 @@ size_t pa_mask_argument(struct pa_argv *argv, const uint8_t *text, size_t length
     }
     struct pa_span texts[PA_SPANS_MAX], list[PA_SPANS_MAX];
     struct spans words = {list, 0, length};
-    size_t count = pa_mask_text(text, length, cut, texts);
+    size_t count = pa_mask_values(text, length, cut, texts);
     if (secret != NOTHING)
         add(&words, secret, length);
     else if (length && memchr(text, ' ', length))

@@ -53,10 +53,12 @@ size_t pa_find_secrets(struct pa_encoder *e, const struct pa_view *view, enum pa
     switch (treatment) {
     case PA_AS_PLAIN:
         return 0;
-    case PA_AS_USERINFO:
-        return pa_mask_userinfo(view->bytes, view->length, view->cut, ret_spans);
+    case PA_AS_PATH:
+        return pa_mask_path(view->bytes, view->length, view->cut, ret_spans);
     case PA_AS_TEXT:
         return pa_mask_text(view->bytes, view->length, view->cut, ret_spans);
+    case PA_AS_URL:
+        return pa_mask_url(view->bytes, view->length, view->cut, ret_spans);
     case PA_AS_COMMAND:
         return pa_mask_command(view->bytes, view->length, view->cut, ret_spans);
     case PA_AS_ARGUMENT:
@@ -114,12 +116,11 @@ void pa_put_text(struct pa_encoder *e, PyObject *object, enum pa_treatment treat
         pa_put_view(e, &view, spans, pa_find_secrets(e, &view, treatment, spans));
 }
 
-static NOINLINE int has_secret(const struct pa_text *text, enum pa_treatment treatment)
+static NOINLINE int has_secret(struct pa_encoder *e, const struct pa_text *text, enum pa_treatment treatment)
 {
     struct pa_span spans[PA_SPANS_MAX];
-    if (treatment == PA_AS_TEXT)
-        return pa_mask_text(text->data, (size_t)text->length, 0, spans) > 0;
-    return pa_mask_userinfo(text->data, (size_t)text->length, 0, spans) > 0;
+    struct pa_view view = {text->data, (size_t)text->length, 0, PA_FORM_STRING};
+    return pa_find_secrets(e, &view, treatment, spans) > 0;
 }
 
 /* Most texts are short ASCII with nothing to escape or mask: they are copied, and looked at meanwhile. */
@@ -127,12 +128,12 @@ static inline void put_str(struct pa_encoder *e, PyObject *str, enum pa_treatmen
 {
     struct pa_text text;
     struct pa_json *json = &e->json;
-    if (treatment <= PA_AS_TEXT && pa_str_read(str, &text) == 0 && text.ascii && text.length <= PA_TEXT_MAX &&
+    if (treatment <= PA_AS_URL && pa_str_read(str, &text) == 0 && text.ascii && text.length <= PA_TEXT_MAX &&
         json->limit - json->at >= text.length + 2) {
         size_t length = (size_t)text.length;
         unsigned found = pa_copy_classified(json->at + 1, text.data, length);
         if (!(found & PA_BYTES_ESCAPED) &&
-            (!(found & PA_BYTES_SUSPECT) || treatment == PA_AS_PLAIN || !has_secret(&text, treatment))) {
+            (!(found & PA_BYTES_SUSPECT) || treatment == PA_AS_PLAIN || !has_secret(e, &text, treatment))) {
             json->at[0] = '"';
             json->at[length + 1] = '"';
             json->at += length + 2;
@@ -336,7 +337,7 @@ static void put_key_piece(struct pa_json *json, const uint8_t *bytes, size_t len
 }
 
 /* A text as a key; returns whether it is a secret name. */
-static NOINLINE int put_key_text(struct pa_encoder *e, PyObject *key, enum pa_treatment treatment)
+static NOINLINE enum pa_secrecy put_key_text(struct pa_encoder *e, PyObject *key, enum pa_treatment treatment)
 {
     uint8_t utf8[PA_TEXT_MAX];
     struct pa_span spans[PA_SPANS_MAX];
@@ -363,12 +364,12 @@ static NOINLINE int put_key_text(struct pa_encoder *e, PyObject *key, enum pa_tr
 }
 
 /* "key": ; returns whether it is a secret name. */
-static int put_key(struct pa_encoder *e, PyObject *key, enum pa_treatment treatment)
+static enum pa_secrecy put_key(struct pa_encoder *e, PyObject *key, enum pa_treatment treatment)
 {
     PyTypeObject *type = Py_TYPE(key);
     struct pa_json *json = &e->json;
     struct pa_text text;
-    int secret = 0;
+    enum pa_secrecy secret = PA_NOT_SECRET;
     PA_JSON_LITERAL(json, "\"");
     if (type == &PyUnicode_Type && pa_str_read(key, &text) == 0 && text.ascii && text.length &&
         text.length <= 64 && json->limit - json->at >= text.length && *(const uint8_t *)text.data != '$' &&
@@ -402,6 +403,77 @@ static int put_key(struct pa_encoder *e, PyObject *key, enum pa_treatment treatm
     return secret;
 }
 
+/* The characters of an exact str that is ASCII, or of exact bytes. Returns 0, or -1: something else. */
+static int read_word(PyObject *object, const uint8_t **ret_word, size_t *ret_length)
+{
+    struct pa_text text;
+    if (Py_TYPE(object) == &PyUnicode_Type && pa_str_read(object, &text) == 0 && text.ascii) {
+        *ret_word = text.data;
+        *ret_length = (size_t)text.length;
+        return 0;
+    }
+    if (Py_TYPE(object) != &PyBytes_Type)
+        return -1;
+    *ret_word = (const uint8_t *)pa_bytes_data(object);
+    *ret_length = (size_t)Py_SIZE(object);
+    return 0;
+}
+
+int pa_is_harmless(enum pa_secrecy secrecy, PyObject *value)
+{
+    const uint8_t *word;
+    size_t length;
+    struct pa_int view;
+    if (!value || value == Py_None || Py_TYPE(value) == &PyBool_Type)
+        return 1;
+    if (Py_TYPE(value) == &PyLong_Type && secrecy == PA_SECRET_UNLESS_COUNT && pa_int_read(value, &view) == 0)
+        return !view.negative && (view.count == 0 || (view.count == 1 && view.digits[0] <= 999999));
+    return read_word(value, &word, &length) == 0 && pa_mask_is_harmless(secrecy, word, length);
+}
+
+static int is_option(PyObject *item)
+{
+    const uint8_t *word;
+    size_t length;
+    return item && read_word(item, &word, &length) == 0 && length > 2 && word[0] == '-' && word[1] == '-';
+}
+
+/* What an item says about the next one. */
+static enum pa_secrecy name_of(PyObject *item, int pair)
+{
+    const uint8_t *word;
+    size_t length;
+    if (!item || read_word(item, &word, &length) < 0 || !length || !(pair || word[0] == '-'))
+        return PA_NOT_SECRET;
+    return word[0] == '-' ? pa_mask_is_option(word, length) : pa_mask_is_secret(word, length);
+}
+
+void pa_put_item(struct pa_encoder *e, PyObject *item, enum pa_treatment treatment, int depth)
+{
+    enum pa_secrecy secrecy = e->following;
+    e->following = PA_NOT_SECRET;
+    if (secrecy && !pa_is_harmless(secrecy, item) && !is_option(item)) {
+        pa_put_secret(e);
+        return;
+    }
+    if (treatment >= PA_AS_TEXT)
+        e->following = name_of(item, e->pair);
+    pa_put_value(e, item, treatment, depth);
+}
+
+/* A container between others: what follows what is told anew inside it. */
+static void put_sequence(struct pa_encoder *e, PyObject *sequence, enum pa_treatment treatment, int depth)
+{
+    enum pa_secrecy following = e->following;
+    int pair = e->pair, is_list = Py_TYPE(sequence) == &PyList_Type;
+    PyObject *second = Py_SIZE(sequence) != 2 ? NULL : is_list ? pa_list_item(sequence, 1) : pa_tuple_item(sequence, 1);
+    e->following = PA_NOT_SECRET;
+    e->pair = second && pa_is_text(Py_TYPE(second));
+    pa_put_items(e, sequence, treatment, depth, pa_put_item);
+    e->following = following;
+    e->pair = pair;
+}
+
 void pa_put_dict(struct pa_encoder *e, PyObject *dict, enum pa_treatment treatment, int depth, int names_only)
 {
     Py_ssize_t i = 0, position = 0, size = PyDict_Size(dict);
@@ -411,8 +483,8 @@ void pa_put_dict(struct pa_encoder *e, PyObject *dict, enum pa_treatment treatme
         return;
     for (; i < PA_ITEMS_MAX && PyDict_Next(dict, &position, &key, &value); i++) {
         struct pa_mark mark = pa_mark_item(e, i);
-        int secret = put_key(e, key, treatment) && treatment != PA_AS_PLAIN;
-        if (names_only || (secret && value != Py_None && Py_TYPE(value) != &PyBool_Type))
+        enum pa_secrecy secrecy = put_key(e, key, treatment);
+        if (names_only || (secrecy && treatment != PA_AS_PLAIN && !pa_is_harmless(secrecy, value)))
             pa_put_secret(e);
         else
             pa_put_value(e, value, treatment, depth);
@@ -441,7 +513,7 @@ static void encode_container(struct pa_encoder *e, PyObject *container, enum pa_
     } else if (Py_TYPE(container) == &PyDict_Type) {
         pa_put_dict(e, container, treatment, depth + 1, 0);
     } else {
-        pa_put_items(e, container, treatment, depth + 1, pa_put_value);
+        put_sequence(e, container, treatment, depth + 1);
     }
 }
 

@@ -16,8 +16,9 @@
 /* What may be secret in a text. */
 enum pa_treatment {
     PA_AS_PLAIN,            /* nothing */
-    PA_AS_USERINFO,         /* the userinfo of URLs */
+    PA_AS_PATH,             /* hardly anything */
     PA_AS_TEXT,
+    PA_AS_URL,              /* it is a URL, a host or an address */
     PA_AS_COMMAND,          /* it is a command line */
     PA_AS_ARGUMENT          /* it is the next argument of a command: encoder.argv */
 };
@@ -28,6 +29,8 @@ struct pa_encoder {
     uint32_t reveal;
     uint16_t notes;
     struct pa_argv argv;
+    enum pa_secrecy following;      /* what the item before says about the next one */
+    int pair;                       /* the container being written could be (name, value) */
 };
 
 /* The beginning of a text (str, bytes, bytearray): at most PA_TEXT_MAX bytes, cut at a character. */
@@ -75,6 +78,12 @@ void pa_put_type(struct pa_encoder *e, PyObject *object);
 
 /* Any object. `depth`: the containers around it, the array of arguments not counted. NULL is null. */
 void pa_put_value(struct pa_encoder *e, PyObject *object, enum pa_treatment treatment, int depth);
+
+/* The same for an item of a container or of the arguments: a secret where the item before is an option that has one. */
+void pa_put_item(struct pa_encoder *e, PyObject *item, enum pa_treatment treatment, int depth);
+
+/* May this value of a secret name be written? */
+int pa_is_harmless(enum pa_secrecy secrecy, PyObject *value);
 
 /* A tuple or list with a function for its items; an exact dict. `depth` counts the container itself. */
 typedef void pa_item_function(struct pa_encoder *e, PyObject *item, enum pa_treatment treatment, int depth);

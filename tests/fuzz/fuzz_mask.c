@@ -36,7 +36,7 @@ static size_t find(int how, const uint8_t *text, size_t length, int cut, struct 
     case 0:
         return pa_mask_text(text, length, cut, ret_spans);
     case 1:
-        return pa_mask_userinfo(text, length, cut, ret_spans);
+        return pa_mask_path(text, length, cut, ret_spans);
     case 2:
         return pa_mask_command(text, length, cut, ret_spans);
     case 3: {           /* the lines are arguments; what counts is found in the last one */

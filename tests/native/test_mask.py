@@ -47,6 +47,8 @@ def masked(value: object, rule: int) -> object:
             "sig",
         ),
         *("X-Amz-Signature", "otp", "signing_key", "storepass", "x" * 300 + "password", "bearer"),
+        *("jwt", "id_jwt", "csrf", "x-csrf", "csrfmiddlewaretoken", "session", "user_session", "rack.session", "sid"),
+        *("SID", "connect.sid", "max_tokens", "secret_arn", "tokens"),
     ],
 )
 def test_secret_names(name: str) -> None:
@@ -75,7 +77,7 @@ def test_secret_names(name: str) -> None:
             "monkey",
             "keyboard",
             "keyword",
-            "session",
+            "session_timeout",
             "signal",
             "design",
             "assign",
@@ -91,6 +93,7 @@ def test_secret_names(name: str) -> None:
             "cookie-jar",
         ),
         *("password_length", "path", "name", "id", "hash", "public_key", "topic", "optional", "spwn", "_", "-.-"),
+        *("tokenizer", "tokenize", "secretary", "auth_method", "secret-name", "cookie_name", "session_state", "reside"),
     ],
 )
 def test_other_names(name: str) -> None:
@@ -119,6 +122,24 @@ UNTOUCHED = [
     "PWD=/home/alice OLDPWD=/",
     "def f(a: int = 3) -> str: return a == 4",
     '{"user": "joe", "ids": [1, 2]}',
+    "max_tokens=100 total-tokens: 123456, cookies=3",
+    "Config(max_tokens=100, has_password=True)",
+    '{"has_password": false, "tokens":12}',
+    "password=None token: null secret=no auth=YES",
+    "tokenizer=fast secretary=jane auth_method=plain",
+    "app --secret-name n --password-file f --no-password y",
+    "app --max-tokens 100 --verbose",
+    "a - password b, non-token c, --password --verbose --token",
+    "the Bearer of news, Basic functionality, Basic Auth, bearer eyJ",
+    "joe@example.com",
+    "mailto:joe@example.com",
+    "run/a:b@c",
+    "/tmp/a:b@c",
+    "git@github.com:owner/name",
+    "localhost:8080",
+    "fe80::1%eth0",
+    "file:/tmp/x@y.db?mode=memory&cache=shared",
+    ":memory:",
     "=====", ":::::", "://", "=", ":", "a://@", "\u20ac=\u20ac: \u20ac",
 ]  # fmt: skip
 
@@ -179,6 +200,21 @@ def test_ordinary_text_is_untouched(text: str, rule: str) -> None:
         ("token=a token=b", "token=*** token=***"),
         ("PGPASSWORD=x psql", "PGPASSWORD=*** psql"),
         ("h\u00e9 password=\u20ac\u20ac n\u00e9", "h\u00e9 password=*** n\u00e9"),
+        ("--token X", "--token ***"),
+        ("run --password 'a b' next", "run --password '***' next"),
+        ("run --jwt X -auth Y", "run --jwt *** -auth ***"),
+        ("run --token a=b:c end", "run --token *** end"),
+        ("sh -c 'app --token X' y", "sh -c 'app --token ***' y"),
+        ("usage: app [--token TOKEN] [-v]", "usage: app [--token ***] [-v]"),
+        ("['app', '--token', 'a b', 'x']", "['app', '--token', '***', 'x']"),
+        ('["--token","X"]', '["--token","***"]'),
+        ("jwt=X session=Y; sid=Z, csrf: W", "jwt=*** session=***; sid=***, csrf: ***"),
+        ("tokens=1234567 token=5 tokens=1a", "tokens=*** token=*** tokens=***"),
+        ("password=nope secret='no'", "password=*** secret='***'"),
+        ("got Bearer eyJhbGciOiJIUzI1NiJ9.e30.x-y_z, ok", "got Bearer ***, ok"),
+        ("bearer  0123456789abcdef", "bearer  ***"),
+        ("sent Basic dXNlcjpwYXNz here", "sent Basic *** here"),
+        ("Authorization Bearer abc x", "Authorization Bearer *** x"),
         ("token=1 " * 40, "token=*** " * 31 + "token=***"),
     ],
 )
@@ -186,6 +222,82 @@ def test_secrets_in_text(text: str, wanted: str) -> None:
     assert masked(text, probe.VALUE) == wanted
     assert masked(text.encode(), probe.VALUE) == wanted.encode()
     assert masked([text], probe.VALUE) == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted"),
+    [
+        ("bob:PW@127.0.0.1", "***@127.0.0.1"),
+        ("bob:P/W@host:80", "***@host:80"),
+        ("bob:P@W@[::1]", "***@[::1]"),
+        (":PW@host", "***@host"),
+        ("bob:PW@host/x?token=T", "***@host/x?token=***"),
+        ("file:PW@host", "***@host"),
+        ("http://bob:PW@host/?sid=5", "http://***@host/?sid=***"),
+    ],
+)
+def test_userinfo_of_hosts(host: str, wanted: str) -> None:
+    assert masked(host, probe.URL) == wanted
+    assert masked(host.encode(), probe.URL) == wanted.encode()
+    assert masked((host, 80), probe.URL) == [wanted, 80]
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("file:x?mode=memory&password=PW", "file:x?mode=memory&password=***"),
+        ("file:///data/token=5?password=PW#end", "file:///data/token=5?password=***"),
+        ("FILE:x?token=5&vfs=unix", "FILE:x?token=***&vfs=unix"),
+        ("/data/password=5?token=6", "/data/password=5?token=6"),
+        ("file:/data/password=5", "file:/data/password=5"),
+    ],
+)
+def test_secrets_in_file_uris(path: str, wanted: str) -> None:
+    assert masked(path, probe.PATH) == wanted
+    assert masked(path.encode(), probe.PATH) == wanted.encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        (["--password", "X"], ["--password", "***"]),
+        (["app", "--token", "X", "Y"], ["app", "--token", "***", "Y"]),
+        ([b"app", b"--token", b"X"], [b"app", b"--token", "***"]),
+        (["app", "--token", 5, "Y"], ["app", "--token", "***", "Y"]),
+        (["app", "--token", "--verbose", "Y"], ["app", "--token", "--verbose", "Y"]),
+        (["app", "--no-password", "X", "--password-file", "f"], ["app", "--no-password", "X", "--password-file", "f"]),
+        (["app", "--max-tokens", "100", "--max-tokens", 100], ["app", "--max-tokens", "100", "--max-tokens", 100]),
+        (["app", "--token", ["--x"], "Y"], ["app", "--token", "***", "Y"]),
+        ([["--token"], "X"], [["--token"], "X"]),
+        (("password", "X"), ["password", "***"]),
+        ([("user", "joe"), ("password", "X")], [["user", "joe"], ["password", "***"]]),
+        ([(b"authorization", b"Bearer x")], [[b"authorization", "***"]]),
+        ({"headers": [("Cookie", "a")]}, {"headers": [["Cookie", "***"]]}),
+        (("password", 5), ["password", 5]),
+        (("has_password", "true"), ["has_password", "true"]),
+        (("password", "X", "Y"), ["password", "X", "Y"]),
+        (("user", "password"), ["user", "password"]),
+        ({"max_tokens": 100, "token": 100}, {"max_tokens": 100, "token": "***"}),
+        ({"tokens": 1000000, "cookies": -1}, {"tokens": "***", "cookies": "***"}),
+        ({"has_password": "False", "tokens": "12"}, {"has_password": "False", "tokens": "12"}),
+        ({"tokens": ["a"], "password": None}, {"tokens": "***", "password": None}),
+    ],
+    ids=repr,
+)
+def test_secrets_in_containers(value: object, wanted: object) -> None:
+    text, notes, _ = probe.encode((value,), bytes([probe.VALUE]))
+    assert parse(text) == [wanted]
+    assert bool(notes & probe.MASKED) == (b"***" in text)
+
+
+def test_options_among_the_arguments_of_an_event() -> None:
+    text, notes, _ = probe.encode(("--token", "X", "Y"))
+    assert parse(text) == ["--token", "***", "Y"]
+    assert notes == probe.MASKED
+
+
+def test_paths_are_no_options() -> None:
+    assert masked(["--password", "X"], probe.PATH) == ["--password", "X"]
 
 
 def test_secrets_that_are_cut_off() -> None:
@@ -243,6 +355,9 @@ def test_secrets_that_are_cut_off() -> None:
         ),
         (["ssh", "-p", "22", "h", "ls", "-l"], ["ssh", "-p", "22", "h", "ls", "-l"]),
         (["python", "-c", "print(1)", "-p", "x"], ["python", "-c", "print(1)", "-p", "x"]),
+        (["app", "has_password=True", "max_tokens=5"], ["app", "has_password=True", "max_tokens=5"]),
+        (["app", "--max-tokens", "100", "--token", "100"], ["app", "--max-tokens", "100", "--token", "***"]),
+        (["app", "--jwt", "x", "--secret-name", "n"], ["app", "--jwt", "***", "--secret-name", "n"]),
         (["tool", "--token", "", "x"], ["tool", "--token", "", "x"]),
     ],
     ids=" ".join,
