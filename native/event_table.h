@@ -12,7 +12,7 @@
 /* How an argument is written. */
 enum pa_arg_rule {
     PA_ARG_VALUE = 0,      /* general encoding; secrets in text masked */
-    PA_ARG_PATH = 1,       /* kept whole to 4096 bytes, nothing masked but URL userinfo */
+    PA_ARG_PATH = 1,       /* kept whole to 4096 bytes, nothing masked but URL userinfo and file: queries */
     PA_ARG_COMMAND = 2,    /* command line text or argv list: masked with regard to options */
     PA_ARG_CODE = 3,       /* dynamic source: length and hash; the text with reveal code */
     PA_ARG_BULK = 4,       /* length and hash, never content */
@@ -21,7 +21,7 @@ enum pa_arg_rule {
     PA_ARG_ENV = 7,        /* mapping or list of b'K=V': names; values *** unless reveal env */
     PA_ARG_HTTP = 8,       /* length only unless reveal http */
     PA_ARG_HEADERS = 9,    /* mapping: names; values *** unless reveal http */
-    PA_ARG_URL = 10,       /* userinfo and secret query values masked */
+    PA_ARG_URL = 10,       /* URL, host or address: userinfo and secret query values masked */
     PA_ARG_SQL = 11,       /* length only unless reveal sql */
     PA_ARG_INPUT = 12,     /* length only unless reveal input */
     PA_ARG_LINE = 13,      /* a mail, FTP, NNTP or telnet protocol line: verb kept, secrets masked */
@@ -106,7 +106,7 @@ static const struct pa_event_rule pa_event_table[PA_EVENT_RULES] = {
     {"fcntl.flock", 11, 2, 2, 0, 2, {PA_ARG_VALUE, PA_ARG_VALUE}, 56},
     {"fcntl.ioctl", 11, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_VALUE, PA_ARG_VALUE, PA_ARG_BULK}, 57},
     {"fcntl.lockf", 11, 2, 2, 0, 5, {PA_ARG_VALUE, PA_ARG_VALUE, PA_ARG_VALUE, PA_ARG_VALUE, PA_ARG_VALUE}, 58},
-    {"ftplib.connect", 14, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_VALUE, PA_ARG_VALUE}, 59},
+    {"ftplib.connect", 14, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_URL, PA_ARG_VALUE}, 59},
     {"ftplib.sendcmd", 14, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_LINE}, 60},
     {"function.__new__", 16, 2, 2, PA_SET_SECURITY, 1, {PA_ARG_VALUE}, 61},
     {"gc.get_objects", 14, 2, 2, PA_SET_SECURITY, 1, {PA_ARG_VALUE}, 62},
@@ -114,9 +114,9 @@ static const struct pa_event_rule pa_event_table[PA_EVENT_RULES] = {
     {"gc.get_referrers", 16, 2, 2, PA_SET_SECURITY, 1, {PA_ARG_LENGTH}, 64},
     {"glob.glob", 9, 2, 2, 0, 2, {PA_ARG_PATH, PA_ARG_VALUE}, 65},
     {"glob.glob/2", 11, 2, 2, 0, 4, {PA_ARG_PATH, PA_ARG_VALUE, PA_ARG_PATH, PA_ARG_VALUE}, 66},
-    {"http.client.connect", 19, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_VALUE, PA_ARG_VALUE}, 67},
+    {"http.client.connect", 19, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_URL, PA_ARG_VALUE}, 67},
     {"http.client.send", 16, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_HTTP}, 68},
-    {"imaplib.open", 12, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_VALUE, PA_ARG_VALUE}, 69},
+    {"imaplib.open", 12, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_URL, PA_ARG_VALUE}, 69},
     {"imaplib.send", 12, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_LINE}, 70},
     {"import", 6, 2, 2, PA_SET_SECURITY, 5, {PA_ARG_VALUE, PA_ARG_PATH, PA_ARG_LENGTH, PA_ARG_LENGTH, PA_ARG_LENGTH}, 71},
     {"marshal.dumps", 13, 2, 1, 0, 2, {PA_ARG_BULK, PA_ARG_VALUE}, 72},
@@ -126,7 +126,7 @@ static const struct pa_event_rule pa_event_table[PA_EVENT_RULES] = {
     {"msvcrt.get_osfhandle", 20, 2, 2, 0, 1, {PA_ARG_VALUE}, 76},
     {"msvcrt.locking", 14, 2, 2, 0, 3, {PA_ARG_VALUE, PA_ARG_VALUE, PA_ARG_VALUE}, 77},
     {"msvcrt.open_osfhandle", 21, 2, 2, 0, 2, {PA_ARG_VALUE, PA_ARG_VALUE}, 78},
-    {"nntplib.connect", 15, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_VALUE, PA_ARG_VALUE}, 79},
+    {"nntplib.connect", 15, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_URL, PA_ARG_VALUE}, 79},
     {"nntplib.putline", 15, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_LINE}, 80},
     {"object.__delattr__", 18, 2, 1, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_VALUE}, 81},
     {"object.__getattr__", 18, 1, 1, 0, 2, {PA_ARG_OBJECT, PA_ARG_VALUE}, 82},
@@ -175,7 +175,7 @@ static const struct pa_event_rule pa_event_table[PA_EVENT_RULES] = {
     {"pathlib.Path.walk", 17, 2, 2, 0, 3, {PA_ARG_PATH, PA_ARG_VALUE, PA_ARG_VALUE}, 125},
     {"pdb.Pdb", 7, 2, 2, PA_SET_SECURITY, 0, {0}, 126},
     {"pickle.find_class", 17, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_VALUE, PA_ARG_VALUE}, 127},
-    {"poplib.connect", 14, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_VALUE, PA_ARG_VALUE}, 128},
+    {"poplib.connect", 14, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_URL, PA_ARG_VALUE}, 128},
     {"poplib.putline", 14, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_LINE}, 129},
     {"pty.spawn", 9, 2, 2, PA_SET_SECURITY, 1, {PA_ARG_COMMAND}, 130},
     {"resource.prlimit", 16, 2, 2, 0, 3, {PA_ARG_VALUE, PA_ARG_VALUE, PA_ARG_VALUE}, 131},
@@ -191,20 +191,20 @@ static const struct pa_event_rule pa_event_table[PA_EVENT_RULES] = {
     {"shutil.rmtree", 13, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_PATH, PA_ARG_VALUE}, 141},
     {"shutil.unpack_archive", 21, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_PATH, PA_ARG_PATH, PA_ARG_VALUE}, 142},
     {"signal.pthread_kill", 19, 2, 2, 0, 2, {PA_ARG_VALUE, PA_ARG_VALUE}, 143},
-    {"smtplib.connect", 15, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_VALUE, PA_ARG_VALUE}, 144},
+    {"smtplib.connect", 15, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_URL, PA_ARG_VALUE}, 144},
     {"smtplib.send", 12, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_LINE}, 145},
     {"socket.__new__", 14, 2, 2, PA_SET_SECURITY, 4, {PA_ARG_OBJECT, PA_ARG_VALUE, PA_ARG_VALUE, PA_ARG_VALUE}, 146},
-    {"socket.bind", 11, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_VALUE}, 147},
-    {"socket.connect", 14, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_VALUE}, 148},
-    {"socket.getaddrinfo", 18, 2, 2, PA_SET_SECURITY, 5, {PA_ARG_VALUE, PA_ARG_VALUE, PA_ARG_VALUE, PA_ARG_VALUE, PA_ARG_VALUE}, 149},
-    {"socket.gethostbyaddr", 20, 2, 2, PA_SET_SECURITY, 1, {PA_ARG_VALUE}, 150},
-    {"socket.gethostbyname", 20, 2, 2, PA_SET_SECURITY, 1, {PA_ARG_VALUE}, 151},
+    {"socket.bind", 11, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_URL}, 147},
+    {"socket.connect", 14, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_URL}, 148},
+    {"socket.getaddrinfo", 18, 2, 2, PA_SET_SECURITY, 5, {PA_ARG_URL, PA_ARG_VALUE, PA_ARG_VALUE, PA_ARG_VALUE, PA_ARG_VALUE}, 149},
+    {"socket.gethostbyaddr", 20, 2, 2, PA_SET_SECURITY, 1, {PA_ARG_URL}, 150},
+    {"socket.gethostbyname", 20, 2, 2, PA_SET_SECURITY, 1, {PA_ARG_URL}, 151},
     {"socket.gethostname", 18, 2, 2, 0, 0, {0}, 152},
-    {"socket.getnameinfo", 18, 2, 2, PA_SET_SECURITY, 1, {PA_ARG_VALUE}, 153},
+    {"socket.getnameinfo", 18, 2, 2, PA_SET_SECURITY, 1, {PA_ARG_URL}, 153},
     {"socket.getservbyname", 20, 2, 2, 0, 2, {PA_ARG_VALUE, PA_ARG_VALUE}, 154},
     {"socket.getservbyport", 20, 2, 2, 0, 2, {PA_ARG_VALUE, PA_ARG_VALUE}, 155},
-    {"socket.sendmsg", 14, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_VALUE}, 156},
-    {"socket.sendto", 13, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_VALUE}, 157},
+    {"socket.sendmsg", 14, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_URL}, 156},
+    {"socket.sendto", 13, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_URL}, 157},
     {"socket.sethostname", 18, 2, 2, PA_SET_SECURITY, 1, {PA_ARG_VALUE}, 158},
     {"sqlite3.connect", 15, 2, 2, PA_SET_SECURITY, 1, {PA_ARG_PATH}, 159},
     {"sqlite3.connect/handle", 22, 2, 2, 0, 1, {PA_ARG_OBJECT}, 160},
@@ -230,7 +230,7 @@ static const struct pa_event_rule pa_event_table[PA_EVENT_RULES] = {
     {"syslog.openlog", 14, 2, 2, 0, 3, {PA_ARG_VALUE, PA_ARG_VALUE, PA_ARG_VALUE}, 180},
     {"syslog.setlogmask", 17, 2, 2, PA_SET_SECURITY, 1, {PA_ARG_VALUE}, 181},
     {"syslog.syslog", 13, 2, 2, 0, 2, {PA_ARG_VALUE, PA_ARG_VALUE}, 182},
-    {"telnetlib.Telnet.open", 21, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_VALUE, PA_ARG_VALUE}, 183},
+    {"telnetlib.Telnet.open", 21, 2, 2, PA_SET_SECURITY, 3, {PA_ARG_OBJECT, PA_ARG_URL, PA_ARG_VALUE}, 183},
     {"telnetlib.Telnet.write", 22, 2, 2, PA_SET_SECURITY, 2, {PA_ARG_OBJECT, PA_ARG_LINE}, 184},
     {"tempfile.mkdtemp", 16, 2, 2, 0, 1, {PA_ARG_PATH}, 185},
     {"tempfile.mkstemp", 16, 2, 2, 0, 1, {PA_ARG_PATH}, 186},

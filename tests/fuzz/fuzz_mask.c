@@ -53,9 +53,11 @@ static size_t find(int how, const uint8_t *text, size_t length, int cut, struct 
         }
         return count;
     }
-    default:
+    case 4:
         pa_mask_line(text, length, ret_spans, &count);
         return count;
+    default:
+        return pa_mask_url(text, length, cut, ret_spans);
     }
 }
 
@@ -101,8 +103,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct pa_span spans[PA_SPANS_MAX];
     if (!size)
         return 0;
-    int how = data[0] % 5, cut = data[0] / 5 % 2;
+    int how = data[0] % 6, cut = data[0] / 6 % 2;
     find_in_copy(how, data + 1, size - 1, cut, spans);
+    pa_mask_is_option(data + 1, size - 1);
     pa_mask_is_secret(data + 1, size - 1);
     if (how != 1 && how != 4)
         check_secret_behind(how, data + 1, size - 1);

@@ -12,7 +12,7 @@ MAX_ARGS = 9
 # What each rule keeps; the text stands beside the C constant.
 RULE_MEANINGS = {
     "value": "general encoding; secrets in text masked",
-    "path": "kept whole to 4096 bytes, nothing masked but URL userinfo",
+    "path": "kept whole to 4096 bytes, nothing masked but URL userinfo and file: queries",
     "command": "command line text or argv list: masked with regard to options",
     "code": "dynamic source: length and hash; the text with reveal code",
     "bulk": "length and hash, never content",
@@ -21,7 +21,7 @@ RULE_MEANINGS = {
     "env": "mapping or list of b'K=V': names; values *** unless reveal env",
     "http": "length only unless reveal http",
     "headers": "mapping: names; values *** unless reveal http",
-    "url": "userinfo and secret query values masked",
+    "url": "URL, host or address: userinfo and secret query values masked",
     "sql": "length only unless reveal sql",
     "input": "length only unless reveal input",
     "line": "a mail, FTP, NNTP or telnet protocol line: verb kept, secrets masked",

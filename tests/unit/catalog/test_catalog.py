@@ -209,6 +209,13 @@ def test_arguments_that_hold_paths_are_kept_as_paths() -> None:
         assert {arg for arg in held if rules[arg] != "path"} == set(), info.name
 
 
+def test_addresses_lose_their_userinfo() -> None:
+    harmless = {"port", "name", "computer_name"}  # numbers, and names of machines that no URL is made of
+    for info in EVENTS.values():
+        rules = dict(zip(info.args, info.arg_rules, strict=True))
+        assert {arg for arg in info.address_args if rules[arg] != "url"} <= harmless, info.name
+
+
 def test_live_objects_are_not_looked_into() -> None:
     for info in EVENTS.values():
         if "self" in info.args and info.category == "network":
