@@ -23,6 +23,8 @@ from pythonaudit.journal import layout
 Frame = tuple[str, int, str]
 
 #: 2026-11-22T14:30:33.123456789Z
+#: Code in files of these names is marked as the standard library's.
+STDLIB = ("<frozen ", "/usr/lib/python3.11/")
 BEGIN_NS = 1_795_357_833_123_456_789
 ANCHOR_EVERY_TICKS = 1 << 24
 
@@ -236,6 +238,8 @@ class SegmentWriter:
     def code(self, file: str, function: str, line: int) -> int:
         key = (file, function, line)
         if key not in self.codes:
+            if file.startswith(STDLIB):
+                line |= layout.CODE_STDLIB
             named = {"file": self.string(file), "function": self.string(function), "line": line}
             self._define(layout.CODE, layout.CHUNK_CODES, self.codes, **named)
             self.codes[key] = len(self.codes) + 1

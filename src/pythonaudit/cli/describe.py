@@ -19,14 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pythonaudit.catalog import EventInfo
-from pythonaudit.journal.decode import Frame
 from pythonaudit.journal.fields import flatten, is_tagged
 from pythonaudit.journal.process import Process
 
 # Options of the interpreter that take a value, after any that do not: -c, -Im, -Werror, -X dev.
 _OPTION = re.compile(r"-[a-zA-Z?]*?([cmWX])(.*)", re.DOTALL)
-_LIBRARY = re.compile(r"/lib(?:64)?/python3(?:\.\d+)?t?/|/python3\d+\.zip/")
-_PACKAGES = re.compile(r"/(?:site|dist)-packages/")
 # Environments tell nothing: their values are masked. Look-up paths of `import` are only counted.
 _SILENT_ARGS = frozenset({"env", "sys.path", "sys.meta_path", "sys.path_hooks"})
 _ACCESS_FLAGS = ("O_RDONLY", "O_WRONLY", "O_RDWR")
@@ -142,13 +139,6 @@ def where_text(file: str, line: int, function: str, width: int | None = None) ->
             return text
     text = f"{parts[-1]} {function}"
     return text if len(text) <= width else parts[-1]
-
-
-def code_frame(stack: Sequence[Frame]) -> Frame | None:
-    """The frame that people look for: the innermost outside the standard library, else the innermost in a file."""
-    files = [frame for frame in stack if not frame[0].startswith("<frozen ")]
-    outside = (frame for frame in files if not _LIBRARY.search(frame[0]) or _PACKAGES.search(frame[0]))
-    return next(outside, files[0] if files else None)
 
 
 def _application_value(value: Any) -> str:

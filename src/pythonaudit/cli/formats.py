@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 from pythonaudit.cli import times
-from pythonaudit.cli.describe import code_frame, describe_args, process_label, where_text
+from pythonaudit.cli.describe import describe_args, process_label, where_text
 from pythonaudit.cli.render import Screen, csv_line, neutralise, neutralise_json
-from pythonaudit.journal.decode import Event
+from pythonaudit.journal.decode import Event, note_names
+from pythonaudit.journal.stacks import Frame
 
 # The keys of an event, in the order of its JSON.
 COLUMNS = (
@@ -92,13 +94,13 @@ class Table:
         return self._screen.paint(f"{day} UTC", "dim") + "\n" + line
 
     def _whole_line(self, event: Event) -> str:
-        where = _where(event, None)
+        where = _where(event.code_frame, None)
         cells = [
             times.format_moment(event.time_ns, 6),
             self._process(event, None),
             self._screen.paint(neutralise(event.event), _STYLES.get(event.category, "cyan")),
             self._details(event),
-            _notes(event),
+            _notes(event.note_bits),
             where and f" [{where}]",
         ]
         return " ".join(cell for cell in cells if cell)
@@ -107,14 +109,14 @@ class Table:
         process_columns = 16 if width < 100 else 18 if width < 140 else 22
         rest = max(width - _CLOCK_COLUMNS - process_columns - 2, 20)
         where_columns = rest // 3 if width < 100 else rest * 2 // 5
-        parts = [neutralise(event.event), self._details(event), _notes(event)]
+        parts = [neutralise(event.event), self._details(event), _notes(event.note_bits)]
         if rest - where_columns > 60 and parts[1] and self._screen.columns(parts[0]) < _EVENT_COLUMNS:
             parts[0] = self._screen.fit(parts[0], _EVENT_COLUMNS)
         where = ""
         if width >= _WIDTH_FOR_CODE:
             # A long message takes room from directories and function.
             left = rest - self._screen.columns(" ".join(parts)) - 1
-            where = _where(event, min(left, where_columns))
+            where = _where(event.code_frame, min(left, where_columns))
             if self._screen.columns(where) > where_columns:
                 where = self._screen.fit(where, where_columns)
         self._cut(parts, rest - self._screen.columns(where) - 1 if where else rest)
@@ -145,7 +147,8 @@ class Table:
         key = (event.event, event.args, event.process.python)
         details = self._described.get(key)
         if details is None:
-            details = neutralise(describe_args(event.arg_names, event.values, event.info))
+            values = event.values
+            details = neutralise(describe_args(event.name_values(values), values, event.info))
             if len(event.args) <= _KEPT_BYTES and b'"$text"' not in event.args:
                 if len(self._described) >= _KEPT:
                     self._described.clear()
@@ -209,13 +212,14 @@ def _csv_value(value: Any) -> Any:
     return value
 
 
-def _notes(event: Event) -> str:
-    shown = ", ".join(_SHOWN_NOTES[note] for note in event.notes if note in _SHOWN_NOTES)
+@lru_cache(maxsize=512)
+def _notes(bits: int) -> str:
+    shown = ", ".join(_SHOWN_NOTES[note] for note in note_names(bits) if note in _SHOWN_NOTES)
     return f"({shown})" if shown else ""
 
 
-def _where(event: Event, width: int | None) -> str:
-    frame = code_frame(event.stack)
+@lru_cache(maxsize=_KEPT)
+def _where(frame: Frame | None, width: int | None) -> str:
     if frame is None:
         return ""
     file, line, function = frame

@@ -14,6 +14,7 @@ those above it):
     segment   entries and definitions of one segment, as numpy columns
     fields    arguments and free-form names to named fields
     process   who recorded: attributes of a process, and what it lost
+    stacks    the stacks of one segment
     decode    columns to events, and events to JSON
     merge     events of many segments in one order
     filters   which events are wanted

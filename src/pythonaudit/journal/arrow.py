@@ -143,7 +143,7 @@ def _names(decoder: SegmentDecoder, events: Events) -> tuple[list[Name], Column]
 
 def _stacks(decoder: SegmentDecoder, events: Events) -> pa.DictionaryArray:
     known, which = np.unique(events.stack, return_inverse=True)
-    texts = [decoder.stack_json(node) if node else None for node in known.tolist()]
+    texts = [decoder.stacks.json(node) if node else None for node in known.tolist()]
     return _dictionary(which, texts)
 
 

@@ -8,8 +8,8 @@ of text put together. All caches are bounded: names and arguments come from whoe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
 import orjson
@@ -19,34 +19,39 @@ from pythonaudit.journal import fields, layout
 from pythonaudit.journal.chunks import Damage
 from pythonaudit.journal.process import Process, build_process
 from pythonaudit.journal.segment import Column, Segment
-
-Frame = tuple[str, int, str]
+from pythonaudit.journal.stacks import Frame, Stacks
 
 APPLICATION = "application"
 
 _ROWS = 4096  # events made at a time
 _CACHE_ENTRIES = 16384
 _CACHE_BYTES = 32 << 20
+_CACHE_NAMES = 16  # more arguments than this have no names of their own
 
 _SOURCES = {number: f',"source":"{name}"'.encode() for number, name in layout.SOURCES.items()}
 
 
 class Name:
-    """The name of events, and what is known of it.
+    """The name of events in a segment, and what is known of it.
 
     Attributes:
         text: the name as it was raised.
         info: the catalog's entry, or None: it is an application's.
         category: of the catalog, or "application".
+        heads: name, category and source as JSON, by source.
+        said: what was made of arguments, by these.
+        arg_names: names of arguments, by how many there are.
     """
 
-    __slots__ = ("_heads", "_message", "category", "info", "text")
+    __slots__ = ("_message", "arg_names", "category", "heads", "info", "said", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.info = catalog.lookup(text)
         self.category = self.info.category if self.info else APPLICATION
-        self._heads: dict[int, bytes] = {}
+        self.heads: dict[int, bytes] = {}
+        self.said: dict[bytes, Said] = {}
+        self.arg_names: dict[int, tuple[str, ...]] = {}
         self._message: tuple[dict[str, str], str] | None = None
 
     @property
@@ -62,12 +67,14 @@ class Name:
         pairs, template = self.message
         return template if pairs else None
 
-    def head(self, source: int) -> bytes:
-        """Name, category and source as JSON."""
-        found = self._heads.get(source)
-        if found is None:
-            found = b'"event":' + orjson.dumps(self.text) + b',"category":"%s"' % self.category.encode()
-            found = self._heads[source] = found + _SOURCES.get(source, b"")
+    def build_head(self, source: int) -> bytes:
+        """Name, category and source as JSON, for `heads`."""
+        found = b'"event":%s,"category":"%s"%s' % (
+            orjson.dumps(self.text),
+            self.category.encode(),
+            _SOURCES.get(source, b""),
+        )
+        self.heads[source] = found
         return found
 
 
@@ -163,12 +170,16 @@ class Event:
     @property
     def values(self) -> list[Any]:
         """Its arguments, decoded."""
-        return _load_array(self._segment.said(self._name, self.args)[0]) or []
+        return self._segment.load_arguments(self.args)
 
     @property
     def arg_names(self) -> tuple[str, ...]:
         """The names of its arguments; those without one are arg0, arg1, …."""
-        return catalog.argument_names(self.event, len(self.values), self.process.python_version)
+        return self.name_values(self.values)
+
+    def name_values(self, values: Sequence[Any]) -> tuple[str, ...]:
+        """The same, where `values` are known."""
+        return self._segment.arg_names(self._name, len(values))
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -203,25 +214,36 @@ class Event:
         return self._segment.segment.stack(self.stack_id)
 
     @property
+    def code_frame(self) -> Frame | None:
+        """The line of code that did it: the innermost frame outside the standard library.
+
+        Where all is library: the innermost in a file. None: there is none of either.
+        """
+        return self._segment.stacks.code_frame(self.stack_id)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was done to it (docs/format/journal.md section 5)."""
         return note_names(self.note_bits)
 
     def to_json(self) -> bytes:
         """The event as one JSON object, without a line end."""
-        segment, name, thread = self._segment, self._name, self.thread
+        name, thread, args, source = self._name, self.thread, self.args, self._source
         second, rest = divmod(self.time_ns, 1_000_000_000)
-        return b'{"time":"%s.%09dZ",%s%s%s%d%s%s%s}' % (
+        parts = (
+            b'{"time":"',
             _format_second(second),
-            rest,
-            name.head(self._source),
-            segment.said(name, self.args)[2],
+            b'.%09dZ",' % rest,
+            name.heads.get(source) or name.build_head(source),
+            (name.said.get(args) or self._segment.said(name, args))[2],
             thread.before,
-            self.number,
+            b"%d" % self.number,
             thread.after,
-            b',"stack":' + segment.stack_json(self.stack_id) if self.stack_id else b"",
+            b',"stack":[' + self._segment.stacks.rest(self.stack_id) if self.stack_id else b"",
             _notes_json(self.note_bits) if self.note_bits else b"",
+            b"}",
         )
+        return b"".join(parts)
 
 
 # Arguments and fields of an event as JSON, and both as members of its JSON object, with the template.
@@ -243,15 +265,12 @@ class SegmentDecoder:
         self.process = build_process(segment.header, segment.attributes, uid)
         self._names: dict[int, Name] = {}
         self._threads: dict[tuple[int, int, int], Thread] = {}
-        self._said: dict[tuple[str, bytes], Said] = {}
-        self._said_bytes = 0
-        self._arg_names: dict[tuple[str, int], tuple[str, ...]] = {}
-        self._stacks: dict[int, tuple[int, bytes]] = {}
-        self._stack_bytes = 0
-        self._code_json: dict[int, tuple[bytes, bytes]] = {}
-        self._parents: list[int] = segment.node_parent.tolist()
-        self._codes: list[int] = segment.node_code.tolist()
-        self._lines: list[int] = segment.node_line.tolist()
+        self._said = self._said_bytes = 0
+
+    @cached_property
+    def stacks(self) -> Stacks:
+        """Its stacks."""
+        return Stacks(self.segment)
 
     def name(self, number: int) -> Name:
         """The name with this string id."""
@@ -265,6 +284,7 @@ class SegmentDecoder:
     def events(self, rows: Column) -> Iterator[Event]:
         """The events at these positions of `segment.events`, in this order."""
         data, names, threads = bytes(self.segment.data), self._names, self._threads
+        key, thread = (-1, -1, -1), None
         for begin in range(0, len(rows), _ROWS):
             part = self.segment.events.take(rows[begin : begin + _ROWS])
             columns = (column.tolist() for column in part.columns())
@@ -276,81 +296,70 @@ class SegmentDecoder:
                     name = Name(data[end : end + inline].decode("utf-8", "replace"))
                 else:
                     name = names.get(name_id) or self.name(name_id)
-                key = slot, tid, interpreter
-                thread = threads.get(key)
-                if thread is None:
-                    if len(threads) >= _CACHE_ENTRIES:
-                        threads.clear()
-                    thread = threads[key] = Thread(self.process, *key)
+                if thread is None or (slot, tid, interpreter) != key:
+                    key = slot, tid, interpreter
+                    thread = threads.get(key) or self._thread(*key)
                 yield Event(moment, name, source, data[start:end], number, thread, stack, notes, self)
+
+    def _thread(self, slot: int, tid: int, interpreter: int) -> Thread:
+        if len(self._threads) >= _CACHE_ENTRIES:
+            self._threads.clear()
+        thread = self._threads[slot, tid, interpreter] = Thread(self.process, slot, tid, interpreter)
+        return thread
+
+    def load_arguments(self, args: bytes) -> list[Any]:
+        """Arguments, decoded; none if they are not sound."""
+        values = _load_array(args) if args else []
+        if values is None:
+            offset = bytes(self.segment.data).find(args)
+            self._report(Damage(None, offset, len(args), "arguments that are not a JSON array"))
+            return []
+        if b'"$text":' in args:
+            self._resolve(values)
+        return values
+
+    def arg_names(self, name: Name, count: int) -> tuple[str, ...]:
+        """The names of so many arguments of an event."""
+        found = name.arg_names.get(count)
+        if found is None:
+            found = catalog.argument_names(name.text, count, self.process.python_version)
+            if count < _CACHE_NAMES:
+                name.arg_names[count] = found
+        return found
 
     def said(self, name: Name, args: bytes) -> Said:
         """Arguments and fields as JSON, and both together as members of the event's object, with its
         template. Empty where there is nothing to say, or nothing sound.
         """
-        key = (name.text, args)
-        found = self._said.get(key)
+        found = name.said.get(args)
         if found is None:
-            found = self._decode_arguments(name, args)
-            self._said_bytes += len(name.text) + len(args) + 2 * len(found[2])
-            if len(self._said) >= _CACHE_ENTRIES or self._said_bytes > _CACHE_BYTES:
-                self._said.clear()
-                self._said_bytes = 0
-            self._said[key] = found
+            found = self._describe(name, args)
+            self._said_bytes += len(args) + 2 * len(found[2])
+            self._said += 1
+            if self._said > _CACHE_ENTRIES or self._said_bytes > _CACHE_BYTES:
+                for known in self._names.values():
+                    known.said.clear()
+                self._said = self._said_bytes = 0
+            name.said[args] = found
         return found
 
-    def stack_json(self, node: int) -> bytes:
-        """A stack as a JSON array, innermost first."""
-        found = self._stacks.get(node)
-        if found is None:
-            found = self._build_stack(node)
-            self._stack_bytes += len(found[1])
-            if self._stack_bytes > _CACHE_BYTES:
-                self._stacks.clear()
-                self._stack_bytes = len(found[1])
-            self._stacks[node] = found
-        return b"[%s]" % found[1]
-
-    def _build_stack(self, node: int) -> tuple[int, bytes]:
-        """How many frames a stack has, and these as JSON.
-
-        Deep stacks mostly share their outer frames with one that is known already: while modules
-        are imported, nearly every stack is a new one, and nearly all of it is not.
-        """
-        frames: list[bytes] = []
-        at, depth = node, 0
-        while at and depth < layout.STACK_MAX_NODES:
-            known = self._stacks.get(at)
-            if known is not None and depth + known[0] <= layout.STACK_MAX_NODES:
-                frames.append(known[1])
-                return depth + known[0], b",".join(frames)
-            before, after = self._code_json.get(self._codes[at]) or self._build_code_json(self._codes[at])
-            line = self._lines[at]
-            frames.append(b'%s"line":%d,%s' % (before, line, after) if line else before + after)
-            at = self._parents[at]
-            depth += 1
-        return depth, b",".join(frames)
-
-    def _build_code_json(self, code: int) -> tuple[bytes, bytes]:
-        """The JSON object of a frame, before and after its line."""
-        file = self.segment.text(int(self.segment.code_file[code]))
-        function = self.segment.text(int(self.segment.code_function[code]))
-        found = b'{"file":%s,' % orjson.dumps(file), b'"function":%s}' % orjson.dumps(function)
-        # What is kept is in proportion to the segment: codes are many, but long names are not.
-        if len(file) + len(function) <= layout.NAME_MAX_BYTES // 4:
-            self._code_json[code] = found
-        return found
-
-    def _decode_arguments(self, name: Name, args: bytes) -> Said:
-        values = _load_array(args) if args else []
-        if values is None:
-            offset = bytes(self.segment.data).find(args)
-            self._report(Damage(None, offset, len(args), "arguments that are not a JSON array"))
-            values, args = [], b""
-        if b'"$text":' in args and self._resolve(values):
+    def _describe(self, name: Name, args: bytes) -> Said:
+        values = self.load_arguments(args)
+        tagged = b'"$' in args
+        if tagged and b'"$text":' in args:
             args = orjson.dumps(values)
-        pairs, template = name.message
-        described = self._describe(name, pairs, values, args) if values or pairs else b""
+        pairs, template = ({}, "") if name.info else name.message
+        if name.info:
+            names = self.arg_names(name, len(values))
+            named = fields.named_fields(names, values, plain=not tagged)
+            described = orjson.dumps(named) if named else b""
+        elif not values:
+            described = orjson.dumps(pairs) if pairs else b""
+        elif len(values) == 1 and not tagged and not pairs and isinstance(values[0], dict):
+            described = args[1:-1] if values[0] else b""
+        else:
+            found = fields.application_fields(pairs, values)
+            described = orjson.dumps(found) if found else b""
         sound = args if values else b""
         members = b',"args":' + sound if sound else b""
         if described:
@@ -358,26 +367,6 @@ class SegmentDecoder:
         if pairs:
             members += b',"template":' + orjson.dumps(template)
         return sound, described, members
-
-    def _describe(self, name: Name, pairs: dict[str, str], values: list[Any], args: bytes) -> bytes:
-        """The fields as a JSON object; empty if there are none."""
-        plain = b'"$' not in args  # no tagged form anywhere
-        if name.info is not None:
-            found = fields.named_fields(self._names_of(name, len(values)), values, plain)
-        elif plain and not pairs and len(values) == 1 and isinstance(values[0], dict):
-            return args[1:-1] if values[0] else b""
-        else:
-            found = fields.application_fields(pairs, values)
-        return orjson.dumps(found) if found else b""
-
-    def _names_of(self, name: Name, count: int) -> tuple[str, ...]:
-        key = (name.text, count)
-        found = self._arg_names.get(key)
-        if found is None:
-            found = catalog.argument_names(name.text, count, self.process.python_version)
-            if len(self._arg_names) < _CACHE_ENTRIES:
-                self._arg_names[key] = found
-        return found
 
     def _resolve(self, value: Any) -> bool:
         """Puts the text of a `$text` in place of its id, in place. Whether there was any."""
@@ -426,7 +415,8 @@ def _load_array(text: bytes) -> list[Any] | None:
         value = orjson.loads(text) if text else []
     except orjson.JSONDecodeError:
         return None
-    if text.count(b"[") + text.count(b"{") > layout.DEPTH_MAX and _is_deeper(value, layout.DEPTH_MAX):
+    nested = len(text) > 2 * layout.DEPTH_MAX and text.count(b"[") + text.count(b"{") > layout.DEPTH_MAX
+    if nested and _is_deeper(value, layout.DEPTH_MAX):
         return None
     return value if isinstance(value, list) else None
 

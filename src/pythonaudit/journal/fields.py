@@ -26,23 +26,23 @@ _PAIR = re.compile(
     r"""(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s,;]*))""",
     re.DOTALL,
 )
-_BARE = 4  # the group of a value without quotes
 _ESCAPED_QUOTE = re.compile(r"""\\(["'])""")
 
 
 def parse_message(name: str) -> tuple[dict[str, str], str]:
     """The `key=value` pairs of a free-form name, and its template."""
+    if "=" not in name:
+        return {}, name
+    parts = _PAIR.split(name)  # text, key, the value in one of three, text, …
     pairs: dict[str, str] = {}
-    template, end = "", 0
-    if "=" in name:
-        for match in _PAIR.finditer(name):
-            kind = match.lastindex or 0
-            value = match[kind]
-            quoted = kind < _BARE and "\\" in value
-            pairs[match[1]] = _ESCAPED_QUOTE.sub(r"\1", value) if quoted else value
-            template += f"{name[end : match.end(1)]}=*"
-            end = match.end()
-    return pairs, template + name[end:]
+    template = ""
+    for at in range(0, len(parts) - 1, 5):
+        text, key, double, single, bare = parts[at : at + 5]
+        if bare is None:
+            bare = _ESCAPED_QUOTE.sub(r"\1", single if double is None else double)
+        pairs[key] = bare
+        template += f"{text}{key}=*"
+    return pairs, template + parts[-1]
 
 
 def parse_pairs(name: str) -> dict[str, str]:
@@ -63,9 +63,13 @@ def named_fields(names: Sequence[str], values: Sequence[Any], plain: bool = Fals
         values: the arguments, decoded.
         plain: there is no tagged form in them.
     """
-    if plain:
-        return {name: value for name, value in zip(names, values, strict=False) if value is not None}
-    return {name: flatten(value) for name, value in zip(names, values, strict=False) if value is not None}
+    if plain and None not in values:
+        return dict(zip(names, values, strict=False))
+    return {
+        name: value if plain else flatten(value)
+        for name, value in zip(names, values, strict=False)
+        if value is not None
+    }
 
 
 def application_fields(pairs: dict[str, str], values: Sequence[Any]) -> dict[str, Any]:

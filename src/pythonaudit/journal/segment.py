@@ -86,7 +86,7 @@ class Segment:
         header: its header.
         data: its bytes, which the columns point into.
         string_start, string_length: of each string, by id; row 0 is the absent one.
-        code_file, code_function: of each code object, by id.
+        code_file, code_function, code_library: of each code object, by id; whether it is of the standard library.
         node_parent, node_code, node_line: of each stack node, by id.
         events: the events.
         counts: the COUNT entries.
@@ -101,6 +101,7 @@ class Segment:
     string_length: Column
     code_file: Column
     code_function: Column
+    code_library: Column
     node_parent: Column
     node_code: Column
     node_line: Column
@@ -158,7 +159,7 @@ def parse_segment(
     for chunk in chunks:
         by_kind.get(chunk.kind, []).append(chunk)
     string_start, string_length = _parse_strings(data, by_kind[layout.CHUNK_STRINGS], damage)
-    code_file, code_function, _ = _parse_triples(data, by_kind[layout.CHUNK_CODES], damage)
+    code_file, code_function, code_line = _parse_triples(data, by_kind[layout.CHUNK_CODES], damage)
     node_parent, node_code, node_line = _parse_triples(data, by_kind[layout.CHUNK_NODES], damage)
     strings = len(string_start)
     code_file[code_file >= strings] = 0
@@ -173,6 +174,7 @@ def parse_segment(
         string_length=string_length,
         code_file=code_file,
         code_function=code_function,
+        code_library=code_line & layout.CODE_STDLIB != 0,
         node_parent=node_parent,
         node_code=node_code,
         node_line=node_line,

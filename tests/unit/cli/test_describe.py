@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pythonaudit import catalog
-from pythonaudit.cli.describe import code_frame, describe_args, process_name, where_text
+from pythonaudit.cli.describe import describe_args, process_name, where_text
 
 POPEN = "subprocess.Popen"
 
@@ -148,23 +148,3 @@ def test_forged_arguments_are_described_all_the_same(event: str, values: list[An
 @given(st.lists(st.text()))
 def test_every_command_line_gives_a_name(argv: list[str]) -> None:
     assert process_name(argv, "/usr/bin/python3.11")
-
-
-FROZEN, IMPORTLIB = "<frozen importlib._bootstrap>", "/opt/python/lib/python3.13t/importlib/__init__.py"
-
-
-@pytest.mark.parametrize(
-    ("files", "found"),
-    [
-        (["/usr/lib/python3.11/subprocess.py", "/srv/app.py", "/srv/main.py"], 1),
-        (["/srv/venv/lib/python3.11/site-packages/requests/api.py", "/srv/app.py"], 0),
-        (["/usr/lib/python3/dist-packages/apt/cache.py", "/srv/app.py"], 0),
-        (["/usr/lib64/python3.12/os.py", IMPORTLIB, "/usr/lib/python311.zip/json.py", "<string>"], 3),
-        ([FROZEN, "/usr/lib/python3.11/site.py", "/usr/lib/python3.11/runpy.py"], 1),
-        ([FROZEN, FROZEN], None),
-        ([], None),
-    ],
-)
-def test_the_line_of_code_is_the_innermost_of_the_program(files: list[str], found: int | None) -> None:
-    stack = [(file, line, "f") for line, file in enumerate(files)]
-    assert code_frame(stack) == (None if found is None else stack[found])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pythonaudit.journal import decode, layout
+from pythonaudit.journal import decode, layout, stacks
 from pythonaudit.journal.chunks import Damage
 from pythonaudit.journal.decode import Event, SegmentDecoder
 from pythonaudit.journal.segment import parse_segment
@@ -231,6 +231,7 @@ def test_full_caches_change_nothing(limit: int, monkeypatch: pytest.MonkeyPatch)
     expected = [event.to_json() for event in decoded(writer)]
     monkeypatch.setattr(decode, "_CACHE_ENTRIES", limit)
     monkeypatch.setattr(decode, "_CACHE_BYTES", limit)
+    monkeypatch.setattr(stacks, "_CACHE_BYTES", limit)
     monkeypatch.setattr(decode, "_ROWS", limit)
     assert [event.to_json() for event in decoded(writer)] == expected
 
