@@ -36,7 +36,7 @@ class EventFilter:
         runs: labels of runs.
         processes: ids, or the beginnings of ids.
         pids: process ids in their own namespace.
-        paths: globs on any argument that is a path, as it was given or seen from the current directory.
+        paths: globs on any argument that is a path or a list of them, as given or seen from the current directory.
         text: occurs in the name or the arguments, in upper or lower case.
     """
 
@@ -145,9 +145,14 @@ def _described(decoder: SegmentDecoder, name_id: int) -> tuple[str, str]:
 def _paths(event: Event) -> list[str]:
     names = event.info.path_args if event.info else ("path",)
     fields = event.fields
-    given = [fields[name] for name in names if isinstance(fields.get(name), str)]
+    given = [path for name in names for path in _strings(fields.get(name))]
     cwd = event.process.cwd
     return given + [os.path.normpath(os.path.join(cwd, path)) for path in given if cwd]
+
+
+def _strings(value: Any) -> list[str]:
+    """A path, or those of a list."""
+    return [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str)]
 
 
 def _texts(value: Any) -> list[str]:

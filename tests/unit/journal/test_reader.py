@@ -201,6 +201,15 @@ def test_filter(mixed: Journal, wanted: EventFilter, numbers: list[int]) -> None
     assert sorted(ids(mixed.tail(100, wanted))) == expected
 
 
+def test_filter_of_paths_looks_into_lists(tmp_path: Path) -> None:
+    writer = SegmentWriter()
+    programs = [{"$bytes": "/usr/local/bin/git"}, {"$bytes": "bin/git"}]
+    writer.thread().event("_posixsubprocess.fork_exec", [programs, [{"$bytes": "/etc/passwd"}], None])
+    writer.save(tmp_path)
+    for glob, count in (("/usr/local/*", 1), ("/srv/bin/git", 1), ("bin/*", 1), ("/etc/*", 0)):
+        assert len(list(Journal(tmp_path).events(EventFilter(paths=(glob,))))) == count, glob
+
+
 @pytest.mark.parametrize(
     "wanted",
     [EventFilter(runs=("second",)), EventFilter(processes=("0202",)), EventFilter(pids=(102,))],
