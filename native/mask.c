@@ -47,9 +47,9 @@ static int begins_secret_part(const char *at, const char *end)
                BEGINS(at, end, "passphrase") || BEGINS(at, end, "passcode") || BEGINS(at, end, "passkey") ||
                BEGINS(at, end, "privatekey");
     case 's':
-        return (BEGINS(at, end, "secret") && !BEGINS(at, end, "secretary")) || BEGINS(at, end, "sessionid") || BEGINS(at, end, "sessid") ||
-               BEGINS(at, end, "sessionkey") || BEGINS(at, end, "sharedkey") || BEGINS(at, end, "signingkey") ||
-               BEGINS(at, end, "storepass");
+        return (BEGINS(at, end, "secret") && !BEGINS(at, end, "secretary")) || BEGINS(at, end, "sessionid") ||
+               BEGINS(at, end, "sessid") || BEGINS(at, end, "sessionkey") || BEGINS(at, end, "sharedkey") ||
+               BEGINS(at, end, "signingkey") || BEGINS(at, end, "storepass");
     case 't':
         return BEGINS(at, end, "token") && !BEGINS(at, end, "tokeniz");
     }
@@ -59,7 +59,8 @@ static int begins_secret_part(const char *at, const char *end)
 static int is_secret_word(const char *at, const char *end)
 {
     return EQUALS(at, end, "auth") || EQUALS(at, end, "jwt") || EQUALS(at, end, "pass") || EQUALS(at, end, "pw") ||
-           EQUALS(at, end, "psk") || EQUALS(at, end, "sig") || EQUALS(at, end, "signature") || EQUALS(at, end, "otp") || EQUALS(at, end, "totp");
+           EQUALS(at, end, "psk") || EQUALS(at, end, "sig") || EQUALS(at, end, "signature") ||
+           EQUALS(at, end, "otp") || EQUALS(at, end, "totp");
 }
 
 static int is_harmless_last_word(const char *at, const char *end)
@@ -129,7 +130,8 @@ int pa_mask_is_harmless(enum pa_secrecy secrecy, const uint8_t *value, size_t le
         *end++ = (char)to_lower(value[i]);
     }
     return (number && secrecy == PA_SECRET_UNLESS_COUNT) || EQUALS(word, end, "true") || EQUALS(word, end, "false") ||
-           EQUALS(word, end, "none") || EQUALS(word, end, "null") || EQUALS(word, end, "yes") || EQUALS(word, end, "no");
+           EQUALS(word, end, "none") || EQUALS(word, end, "null") || EQUALS(word, end, "yes") ||
+           EQUALS(word, end, "no");
 }
 
 /* text */
@@ -364,7 +366,7 @@ static void mask_value(struct scan *scan, size_t separator, const struct key *ke
     }
     if (end > scan->length)
         end = scan->length;
-    if (!pa_mask_is_harmless(key->secrecy, text + start, end - start))
+    if ((scan->cut && end == scan->length) || !pa_mask_is_harmless(key->secrecy, text + start, end - start))
         add_span(scan, start, end);
 }
 

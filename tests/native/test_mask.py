@@ -47,7 +47,17 @@ def masked(value: object, rule: int) -> object:
             "sig",
         ),
         *("X-Amz-Signature", "otp", "signing_key", "storepass", "x" * 300 + "password", "bearer"),
-        *("jwt", "id_jwt", "csrf", "x-csrf", "csrfmiddlewaretoken", "session", "user_session", "rack.session", "sid"),
+        *(
+            "jwt",
+            "id_jwt",
+            "csrf",
+            "x-csrf",
+            "csrfmiddlewaretoken",
+            "session",
+            "user_session",
+            "rack.session",
+            "sid",
+        ),
         *("SID", "connect.sid", "max_tokens", "secret_arn", "tokens"),
     ],
 )
@@ -93,7 +103,16 @@ def test_secret_names(name: str) -> None:
             "cookie-jar",
         ),
         *("password_length", "path", "name", "id", "hash", "public_key", "topic", "optional", "spwn", "_", "-.-"),
-        *("tokenizer", "tokenize", "secretary", "auth_method", "secret-name", "cookie_name", "session_state", "reside"),
+        *(
+            "tokenizer",
+            "tokenize",
+            "secretary",
+            "auth_method",
+            "secret-name",
+            "cookie_name",
+            "session_state",
+            "reside",
+        ),
     ],
 )
 def test_other_names(name: str) -> None:
@@ -265,7 +284,10 @@ def test_secrets_in_file_uris(path: str, wanted: str) -> None:
         ([b"app", b"--token", b"X"], [b"app", b"--token", "***"]),
         (["app", "--token", 5, "Y"], ["app", "--token", "***", "Y"]),
         (["app", "--token", "--verbose", "Y"], ["app", "--token", "--verbose", "Y"]),
-        (["app", "--no-password", "X", "--password-file", "f"], ["app", "--no-password", "X", "--password-file", "f"]),
+        (
+            ["app", "--no-password", "X", "--password-file", "f"],
+            ["app", "--no-password", "X", "--password-file", "f"],
+        ),
         (["app", "--max-tokens", "100", "--max-tokens", 100], ["app", "--max-tokens", "100", "--max-tokens", 100]),
         (["app", "--token", ["--x"], "Y"], ["app", "--token", "***", "Y"]),
         ([["--token"], "X"], [["--token"], "X"]),
@@ -309,6 +331,9 @@ def test_secrets_that_are_cut_off() -> None:
     assert end(" http://user:pass") == " http://***"
     assert end(" password='abc") == " password='***"
     assert end(" password=abc") == " password=***"
+    assert end(" password=no") == " password=***"
+    assert end(" --token abc") == " --token ***"
+    assert end(" Bearer ey") == " Bearer ***"
 
 
 @pytest.mark.parametrize(
