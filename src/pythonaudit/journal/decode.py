@@ -31,6 +31,15 @@ _CACHE_NAMES = 16  # more arguments than this have no names of their own
 _SOURCES = {number: f',"source":"{name}"'.encode() for number, name in layout.SOURCES.items()}
 
 
+# Arguments and fields of an event as JSON, and both as members of its JSON object, with the template.
+Said = tuple[bytes, bytes, bytes]
+
+# Empty, and never written to.
+_NO_HEADS: dict[int, bytes] = {}
+_NOTHING_SAID: dict[bytes, Said] = {}
+_NO_ARG_NAMES: dict[int, tuple[str, ...]] = {}
+
+
 class Name:
     """The name of events in a segment, and what is known of it.
 
@@ -49,9 +58,8 @@ class Name:
         self.text = text
         self.info = catalog.lookup(text)
         self.category = self.info.category if self.info else APPLICATION
-        self.heads: dict[int, bytes] = {}
-        self.said: dict[bytes, Said] = {}
-        self.arg_names: dict[int, tuple[str, ...]] = {}
+        # Most names in some journals are raised once: what is kept of them must cost nothing.
+        self.heads, self.said, self.arg_names = _NO_HEADS, _NOTHING_SAID, _NO_ARG_NAMES
         self._message: tuple[dict[str, str], str] | None = None
 
     @property
@@ -74,7 +82,7 @@ class Name:
             self.category.encode(),
             _SOURCES.get(source, b""),
         )
-        self.heads[source] = found
+        self.heads = {**self.heads, source: found}
         return found
 
 
@@ -246,10 +254,6 @@ class Event:
         return b"".join(parts)
 
 
-# Arguments and fields of an event as JSON, and both as members of its JSON object, with the template.
-Said = tuple[bytes, bytes, bytes]
-
-
 class SegmentDecoder:
     """Makes events of the rows of one segment.
 
@@ -324,7 +328,7 @@ class SegmentDecoder:
         if found is None:
             found = catalog.argument_names(name.text, count, self.process.python_version)
             if count < _CACHE_NAMES:
-                name.arg_names[count] = found
+                name.arg_names = {**name.arg_names, count: found}
         return found
 
     def said(self, name: Name, args: bytes) -> Said:
@@ -338,8 +342,10 @@ class SegmentDecoder:
             self._said += 1
             if self._said > _CACHE_ENTRIES or self._said_bytes > _CACHE_BYTES:
                 for known in self._names.values():
-                    known.said.clear()
+                    known.said = _NOTHING_SAID
                 self._said = self._said_bytes = 0
+            if name.said is _NOTHING_SAID:
+                name.said = {}
             name.said[args] = found
         return found
 

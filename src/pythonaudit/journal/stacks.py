@@ -16,6 +16,7 @@ from pythonaudit.journal.segment import Segment
 Frame = tuple[str, int, str]
 
 _CACHE_BYTES = 32 << 20
+_KEPT_EVERY = 4  # frames: to keep a stack costs about as much as to make that many
 
 
 class Stacks:
@@ -73,7 +74,7 @@ class Stacks:
         frames: list[bytes] = []
         for at in reversed(path):
             frames.append(self._frame_json(at) + (b"," if rest or frames else b"]"))
-            if at == node or (self._is_fork[at] and not is_cut):
+            if at == node or (len(frames) >= _KEPT_EVERY and self._is_fork[at] and not is_cut):
                 rest = b"".join(reversed(frames)) + rest
                 depth += len(frames)
                 frames.clear()
