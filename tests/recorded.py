@@ -44,7 +44,8 @@ def lost(recording: Recording) -> dict[str, int]:
 def total(recording: Recording) -> int:
     """Events recorded and events lost, over all processes: as many as were raised."""
     losses = lost(recording)
-    losses.pop("unrecorded-child", None)  # processes, not events
+    for reason in ("unrecorded-child", "missing-segments"):  # no events
+        losses.pop(reason, None)
     return sum(trail.events for trail in recording.journal.processes()) + sum(losses.values())
 
 

@@ -116,12 +116,12 @@ interpreter         4   12,350
 application         4        7
 
 process      run     begun                recorded  counted  lost
-app.py[123]  first   2026-11-22 14:30:33         7   12,352     6
+app.py[123]  first   2026-11-22 14:30:33         7   12,352     5
 app.py[77]   second  2026-11-22 14:32:13         1        5     0
 
-process      lost              event  time                 count
-app.py[123]  no-space                 2026-11-22 14:30:36      5
-app.py[123]  unrecorded-child         2026-11-22 14:30:36      1
+process or file  lost              event  time                 count
+app.py[123]      no-space                 2026-11-22 14:30:36      5
+app.py[123]      unrecorded-child         2026-11-22 14:30:36      1
 """
     )
 
@@ -183,7 +183,29 @@ def test_damage_is_a_loss(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4096])
     said = map(json.loads, commands.run(tmp_path, "stats", "--format", "jsonl").stdout.splitlines())
     (loss,) = [row for row in said if "reason" in row]
-    assert (loss["reason"], loss["count"] > 0) == ("damaged", True)
+    assert (loss["reason"], loss["count"] > 0, loss["file"]) == ("damaged", True, str(path))
+
+
+def test_what_was_refused_is_named(tmp_path: Path) -> None:
+    path = SegmentWriter().save(tmp_path)
+    trap = path.with_name("trap.pyaudit")
+    trap.symlink_to(path)
+    text = commands.run(tmp_path, "stats").stdout
+    assert re.search(rf"^{trap}  damaged +\S+ \S+$", text, re.MULTILINE), text
+
+
+def test_segments_that_have_gone(tmp_path: Path) -> None:
+    for process, sequences in ((ONE, (2, 3, 6)), (OTHER, (0, 1))):
+        for sequence in sequences:
+            writer = SegmentWriter(process=process, sequence=sequence, attributes={"argv": ["a.py"]})
+            writer.thread().event("open", ["/x", "r", 0])
+            writer.save(tmp_path, state=layout.STATE_ROTATED)
+    found = rows(commands.run(tmp_path, "stats", "--format", "jsonl"))
+    (loss,) = [row for row in found if "reason" in row]
+    assert (loss["process"], loss["reason"], loss["count"]) == (ONE.hex(), "missing-segments", 4)
+    text = commands.run(tmp_path, "stats").stdout
+    assert "Nothing was lost" not in text
+    assert {line.split()[-1] for line in text.splitlines() if line.startswith("a.py[123] ")} == {"0", "4"}
 
 
 def test_nothing_matches(trail: Path) -> None:

@@ -28,7 +28,7 @@ _TABLE_ROWS = 20
 _COUNTS = ("recorded", "counted")
 _CSV_COLUMNS = (
     *("kind", "event", "template", "category", "source", "process", "pid", "name", "run", "recorded"),
-    *("counted", "first", "last", "time", "reason", "count"),
+    *("counted", "first", "last", "time", "reason", "count", "file"),
 )
 
 
@@ -73,7 +73,7 @@ def _write_table(output: Output, stats: Stats, most: int | None) -> None:
         if len(rows) > most:
             output.write(screen.paint(f"and {len(rows) - most:,} more; -n N shows N", "dim") + "\n")
     if stats.losses:
-        columns = ("process", "lost", "event", "time", "count")
+        columns = ("process or file", "lost", "event", "time", "count")
         output.write("\n" + screen.table(columns, _loss_rows(stats)))
     else:
         output.write("\nNothing was lost.\n")
@@ -108,8 +108,9 @@ def _loss_rows(stats: Stats) -> list[Row]:
     names = {trail.process.id: process_label(trail.process) for trail in stats.trails}
     rows: list[Row] = []
     for loss in stats.losses:
-        who, when = names.get(loss.process or "", ""), _second(loss.time_ns)
-        rows.append((who, loss.reason, loss.event or "", when, loss.count))
+        who = str(loss.file) if loss.file else names.get(loss.process or "", "")
+        # What was refused as a whole has no number of bytes.
+        rows.append((who, loss.reason, loss.event or "", _second(loss.time_ns), loss.count or ""))
     return rows
 
 

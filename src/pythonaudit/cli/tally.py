@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from pythonaudit.cli.filters import Selection
+from pythonaudit.journal import layout
 from pythonaudit.journal.decode import Name
 from pythonaudit.journal.reader import Counted, Journal, Loss, Trail
 
@@ -92,8 +93,9 @@ class Stats:
         return self.by(lambda label: "")[""]
 
     def lost(self, process: str) -> int:
-        """How much a process lost."""
-        return sum(loss.count for loss in self.losses if loss.process == process)
+        """How many events a process lost; what it lost otherwise is among `losses`."""
+        mine = (loss for loss in self.losses if loss.process == process)
+        return sum(loss.count for loss in mine if loss.reason in layout.EVENT_LOSSES)
 
 
 def take_stats(journal: Journal, selection: Selection) -> Stats:

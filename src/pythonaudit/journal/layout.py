@@ -65,6 +65,9 @@ LOSSES = (
     "unrecorded-child",
 )
 LOSS_DAMAGED = "damaged"
+LOSS_MISSING = "missing-segments"
+# What counts events; the others count children, bytes, segments.
+EVENT_LOSSES = frozenset(LOSSES[:6])
 
 # Limits of what a writer may write; more is damage.
 NAME_MAX_BYTES = 4096

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import threading
 import time
 from collections import Counter, defaultdict
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _EVERYTHING = EventFilter()
+_SEGMENT_NAME = re.compile(r"[0-9a-f]+-([0-9a-f]{32})-([0-9]{6,10})\.pyaudit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,23 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Something that was not recorded (docs/format/journal.md section 9) or cannot be read."""
+    """Something that was not recorded, has gone or cannot be read (docs/format/journal.md section 9).
+
+    Attributes:
+        time_ns: nanoseconds since 1970, when it was last known to be there.
+        process: id, where it is known.
+        reason: why.
+        event: name of what was lost, where it is known.
+        count: how much: events, or what the reason says.
+        file: what cannot be read.
+    """
 
     time_ns: int
     process: str | None
     reason: str
     event: str | None
     count: int
+    file: Path | None = None
 
     def to_json(self) -> bytes:
         """As one JSON object."""
@@ -103,6 +115,7 @@ class Loss:
             "reason": self.reason,
             "event": self.event,
             "count": self.count,
+            "file": str(self.file) if self.file else None,
         }
         return orjson.dumps({name: value for name, value in said.items() if value is not None})
 
@@ -155,7 +168,7 @@ class Journal:
     ) -> Iterator[Event]:
         """The last events, then new ones of running processes as they come, within a second.
 
-        New is what is recorded after this call.
+        New is what is recorded after this call. It ends when no wanted event can come any more.
 
         Args:
             wanted: which events.
@@ -183,7 +196,8 @@ class Journal:
         """
         trails: dict[str, Trail] = {}
         counts: dict[tuple[str, str, str], int] = defaultdict(int)
-        for head in self.heads():
+        heads = self.heads()
+        for head in heads:
             decoder = self.load(head)
             if decoder is None:
                 continue
@@ -196,6 +210,9 @@ class Journal:
             Counted(trails[process].process, event, source, count)
             for (process, event, source), count in counts.items()
         ]
+        for process, missing in self.missing(heads).items():
+            if process in trails:
+                trails[process].losses[layout.LOSS_MISSING] = missing
         found = sorted(trails.values(), key=lambda trail: trail.begin_ns)
         return Survey(found, counted, [*_losses(found), *_damaged(self._damage)])
 
@@ -214,6 +231,21 @@ class Journal:
     def damage(self) -> list[Damage]:
         """What could not be read, in whatever has been read by now; after `survey`: in everything."""
         return list(self._damage)
+
+    def missing(self, heads: Iterable[SegmentHead]) -> dict[str, int]:
+        """How many segments of a process, by its id, have gone, although later ones are there.
+
+        Args:
+            heads: all segments.
+        """
+        present: dict[str, set[int]] = defaultdict(set)
+        for head in heads:
+            present[head.header.process.hex()].add(head.header.sequence)
+        for one in self._damage:  # what cannot be read has not gone
+            process, sequence = _named(one.path)
+            if process in present and sequence is not None:
+                present[process].add(sequence)
+        return {process: gone for process, found in present.items() if (gone := max(found) + 1 - len(found))}
 
     def to_arrow(self, wanted: EventFilter | None = None) -> pa.Table:
         """The events as an Arrow table (columns: see `arrow`), unordered."""
@@ -311,9 +343,14 @@ def _source(
 
 
 def _new_events(follower: Follower, wanted: EventFilter, stop: threading.Event) -> Iterator[Event]:
+    over = False
     for decoders in follower.poll_until(stop):
         sources = [_loaded(decoder, wanted) for decoder in decoders]
         yield from _wanted_events(merge_events(sources), wanted)
+        if over:
+            return
+        # What comes from now on is too late; what has come in the meantime shows in one more look.
+        over = wanted.until_ns is not None and time.time_ns() >= wanted.until_ns
 
 
 def _wanted_events(events: Iterator[Event], wanted: EventFilter) -> Iterator[Event]:
@@ -353,12 +390,12 @@ def _damaged(damage: Iterable[Damage]) -> list[Loss]:
     for one in damage:
         by_path[one.path] += one.length
     return [
-        Loss(time.time_ns(), _process_of(path), layout.LOSS_DAMAGED, None, length)
+        Loss(time.time_ns(), _named(path)[0], layout.LOSS_DAMAGED, None, length, path)
         for path, length in by_path.items()
     ]
 
 
-def _process_of(path: Path | None) -> str | None:
-    """The process in a segment's file name: <time>-<process>-<sequence>.pyaudit."""
-    parts = path.name.split("-") if path else []
-    return parts[1] if len(parts) == 3 and len(parts[1]) == 32 else None
+def _named(path: Path | None) -> tuple[str | None, int | None]:
+    """Process and sequence in a segment's file name: <time>-<process>-<sequence>.pyaudit."""
+    match = _SEGMENT_NAME.fullmatch(path.name) if path else None
+    return (match[1], int(match[2])) if match else (None, None)

@@ -332,3 +332,19 @@ def test_process(tmp_path: Path) -> None:
         process = trails[f"{number:02x}" * 16]
         assert process.is_running is running
         assert (process.parent, process.way, process.canary) == ("01" * 16, "preload", True)
+
+
+def test_segments_that_have_gone(tmp_path: Path) -> None:
+    paths = {}
+    for process, sequences in ((b"\1", (1, 3, 4)), (b"\2", (0, 1)), (b"\3", (5,))):
+        for sequence in sequences:
+            writer = SegmentWriter(process=process * 16, sequence=sequence)
+            writer.thread().event("open")
+            paths[process, sequence] = writer.save(tmp_path, state=layout.STATE_ROTATED)
+    paths[b"\1", 3].write_bytes(b"garbage" * 1000)  # that is damage: it has not gone
+    losses = [(loss.process, loss.reason, loss.count) for loss in Journal(tmp_path).losses()]
+    assert [loss for loss in losses if loss[1] == layout.LOSS_MISSING] == [
+        ("01" * 16, "missing-segments", 2),
+        ("03" * 16, "missing-segments", 5),
+    ]
+    assert [(loss[0], loss[1]) for loss in losses if loss[1] == "damaged"] == [("01" * 16, "damaged")]
