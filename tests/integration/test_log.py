@@ -189,7 +189,10 @@ def test_brackets_in_a_message_are_taken_literally_too(tmp_path: Path) -> None:
             ["--since", "soon"],
             "--since: 'soon' is no moment: write 2026-11-22T14:30:00Z, 2026-11-22, 15m, 2d or today",
         ),
-        (["-n", "-1"], "argument -n: '-1' is no number: write 10, for example; see 'pythonaudit log --help'"),
+        (
+            ["-n", "-1"],
+            "argument -n: '-1': it takes a whole number from 0 on, such as 10; see 'pythonaudit log --help'",
+        ),
         (
             ["--process", "xyz"],
             "argument --process: 'xyz' is no beginning of a process id: write hexadecimal digits;"
@@ -244,6 +247,55 @@ def test_no_permission() -> None:
     assert (done.returncode, done.stdout) == (3, "")
     line = f"{journal} may not be read by this user; run it as the directory's owner"
     assert done.stderr.splitlines()[-1] == f"pythonaudit: {line}"
+
+
+def test_no_directory() -> None:
+    for follow in ([], ["-f"]):
+        done = commands.run(Path("/etc/passwd"), "log", *follow)
+        assert (done.returncode, done.stdout) == (3, "")
+        hint = "--dir takes a directory that holds recordings, as PYTHONAUDIT_DIR does"
+        assert done.stderr == f"pythonaudit: /etc/passwd/journal: Not a directory; {hint}\n"
+
+
+def test_none_of_them_is_asked_for(trail: Path) -> None:
+    done = commands.run(trail, "log", "-n", "0")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_segments_that_have_gone_are_said(tmp_path: Path) -> None:
+    for pid, sequences in ((1, (2, 4)), (2, (1,)), (3, (0, 1))):
+        for sequence in sequences:
+            writer = SegmentWriter(process=bytes([pid]) * 16, pid=pid, sequence=sequence, attributes=SHOP)
+            writer.thread().event("open", ["/x", "r", 0])
+            writer.save(tmp_path, state=layout.STATE_ROTATED)
+    why = "not there any more: evicted, removed, or in another user's box"
+    for words, line in (
+        ([], f"4 segments are {why} (app.py[1], app.py[2])"),
+        (["--pid", "2"], f"1 segment is {why} (app.py[2])"),
+    ):
+        assert commands.run(tmp_path, "log", *words).stderr == f"pythonaudit: {line}\n"
+    assert commands.run(tmp_path, "log", "--pid", "3").stderr == ""
+
+
+def test_it_leaves_itself_out(tmp_path: Path) -> None:
+    """Recorded itself, it shows what earlier ones did, and not its own reading."""
+    program = (
+        "import sys\n"
+        "from pythonaudit.recorder.startup import start\n"
+        "assert start() == 'recording'\n"
+        "from pythonaudit.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    env = commands.environment(PYTHONAUDIT="1", PYTHONAUDIT_DIR=str(tmp_path))
+    earlier: list[str] = []
+    for verb in ("log", "log", "stats", "log"):
+        words = [sys.executable, "-c", program, verb, "--format", "jsonl"]
+        done = subprocess.run(words, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        shown = {row["process"] for row in map(json.loads, done.stdout.splitlines()) if "process" in row}
+        assert shown == set(earlier)
+        earlier = [trail.process.id for trail in Journal(tmp_path).processes()]
+    assert len(earlier) == 4
 
 
 def test_an_empty_store(tmp_path: Path) -> None:
@@ -417,6 +469,26 @@ def test_follow(ticking: Callable[[], Callable[[str], None]], tmp_path: Path) ->
     assert (follower.wait(), follower.stdout.read(), follower.stderr.read()) == (130, "", "")
     follower.stdout.close()
     follower.stderr.close()
+
+
+def test_follow_waits_for_the_first_recording(
+    ticking: Callable[[], Callable[[str], None]], tmp_path: Path
+) -> None:
+    follower = commands.start(tmp_path, "log", "-f", "--event", "tick *", "--format", "jsonl")
+    assert follower.stdout is not None and follower.stderr is not None
+    line = f"pythonaudit: nothing is recorded in {tmp_path} yet; waiting\n"
+    assert follower.stderr.readline() == line
+    ticking()("tick 1")
+    assert json.loads(follower.stdout.readline())["event"] == "tick 1"
+    follower.send_signal(signal.SIGINT)
+    assert (follower.wait(), follower.stdout.read(), follower.stderr.read()) == (130, "", "")
+    follower.stdout.close()
+    follower.stderr.close()
+
+
+def test_follow_ends_at_the_moment_that_is_too_late(trail: Path) -> None:
+    done = commands.run(trail, "log", "-f", "--until", "2026-11-22T14:30:34Z", "--format", "jsonl", timeout=300)
+    assert names(done) == ["open"]
 
 
 def test_follow_from_now_on(ticking: Callable[[], Callable[[str], None]], tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
 
 from pythonaudit.cli import filters
 from pythonaudit.cli.describe import process_label
 from pythonaudit.cli.filters import Selection
 from pythonaudit.cli.formats import FORMATS
 from pythonaudit.cli.render import Output, neutralise
-from pythonaudit.journal.reader import Journal
+from pythonaudit.journal.follow import POLL_SECONDS
+from pythonaudit.journal.reader import Journal, SegmentHead
 from pythonaudit.journal.summary import named_losses
 
 _EPILOG = """\
@@ -47,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the events; always 0."""
+    if args.follow:
+        _await_journal(args.dir)
     journal = filters.open_journal(args.dir)
     selection = filters.select(journal, args, time.time_ns())
     output = Output()
@@ -63,18 +68,38 @@ def run(args: argparse.Namespace) -> int:
         output.write(form.line(event))
         printed += 1
     output.flush()
-    if not printed:
+    if not printed and args.n != 0:
         known = "no event matches" if journal.heads() else "no event is recorded"
         _say(f"{known} in {journal.directory}")
-    _say_losses(journal, selection)
+    heads = journal.heads()
+    _say_losses(journal, heads, selection)
+    _say_missing(journal, heads, selection)
     _say_damage(journal)
     return 0
 
 
-def _say_losses(journal: Journal, selection: Selection) -> None:
+def _await_journal(directory: Path) -> None:
+    """Waits until something is recorded."""
+    journal = directory / "journal"
+    waiting = False
+    while True:
+        try:
+            journal.stat()
+            return
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return  # reading it says what is wrong
+        if not waiting:
+            _say(f"nothing is recorded in {directory} yet; waiting")
+            waiting = True
+        time.sleep(POLL_SECONDS)
+
+
+def _say_losses(journal: Journal, heads: Sequence[SegmentHead], selection: Selection) -> None:
     """One line for each reason, of the processes that were asked for."""
     counts: dict[str, dict[str, int]] = defaultdict(dict)
-    for head in journal.heads():
+    for head in heads:
         losses = named_losses(head.header)
         if not losses or not selection.wanted.wants_segment(head.header, head.end_ns):
             continue
@@ -91,6 +116,23 @@ def _say_losses(journal: Journal, selection: Selection) -> None:
         else:
             lost = _number(total, "event", "events")
             _say(f"{lost} lost: {_REASONS.get(reason, reason)} ({who})")
+
+
+def _say_missing(journal: Journal, heads: Sequence[SegmentHead], selection: Selection) -> None:
+    """One line about segments that have gone, of the processes that were asked for."""
+    missing = journal.missing(heads)
+    counts: dict[str, int] = {}
+    for head in heads:
+        process = head.header.process.hex()
+        if process not in missing or not selection.wanted.wants_segment(head.header, head.end_ns):
+            continue
+        decoder = journal.load(head)
+        if decoder and selection.wanted.wants_process(decoder.process):
+            who = process_label(decoder.process)
+            counts[who] = counts.get(who, 0) + missing.pop(process)
+    if counts:
+        gone = _number(sum(counts.values()), "segment is", "segments are")
+        _say(f"{gone} not there any more: evicted, removed, or in another user's box ({_name_some(list(counts))})")
 
 
 def _say_damage(journal: Journal) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pythonaudit import catalog
+from pythonaudit.cli.ourselves import own_process
 from pythonaudit.cli.times import parse_moment
 from pythonaudit.errors import PythonAuditError, UsageError
 from pythonaudit.journal import files, layout
@@ -36,7 +37,9 @@ _SOURCES = tuple(layout.SOURCES.values())
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options, in a group of their own."""
     group = parser.add_argument_group(
-        "filters", "All must hold; of an option given several times, one. Times are UTC."
+        "filters",
+        "All must hold; of an option given several times, one. Times are UTC. What this command itself "
+        "raises while it reads, where it is recorded too, is left out.",
     )
     add = group.add_argument
     add("--event", action="append", metavar="GLOB", help="name or template: 'os.*', 'User logged in*'")
@@ -55,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def count(text: str) -> int:
     """What `-n` takes; for argparse."""
     if not text.isascii() or not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no number: write 10, for example")
+        raise argparse.ArgumentTypeError(f"{text!r}: it takes a whole number from 0 on, such as 10")
     return int(text)
 
 
@@ -129,6 +132,7 @@ def select(journal: Journal, args: argparse.Namespace, now_ns: int) -> Selection
         pids=tuple(args.pid or ()),
         paths=tuple(args.path or ()),
         text=args.text,
+        without=own_process(),
     )
     return Selection(wanted, args.where)
 

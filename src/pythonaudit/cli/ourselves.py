@@ -32,6 +32,11 @@ def environment_in_force() -> dict[str, str]:
     return {"PYTHONAUDIT": "1", "PYTHONAUDIT_DIR": root} | hidden | environment
 
 
+def own_process() -> str:
+    """The id under which this process is recorded, 32 hexadecimal digits; empty if it is not."""
+    return _status("process")
+
+
 def _status(key: str) -> str:
     try:
         from pythonaudit.recorder import status

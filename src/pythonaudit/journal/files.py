@@ -86,6 +86,9 @@ def find_boxes(directory: Path) -> tuple[list[Box], list[Damage]]:
             raise StoreError(
                 f"{journal} may not be read by this user", hint="run it as the directory's owner"
             ) from None
+    except NotADirectoryError as error:
+        hint = "--dir takes a directory that holds recordings, as PYTHONAUDIT_DIR does"
+        raise StoreError(f"{journal}: {error.strerror}", hint=hint) from None
     except OSError as error:
         raise StoreError(f"{journal}: {error.strerror}") from None
     for name in sorted(names):

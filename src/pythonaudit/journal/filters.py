@@ -38,6 +38,7 @@ class EventFilter:
         pids: process ids in their own namespace.
         paths: globs on any argument that is a path or a list of them, as given or seen from the current directory.
         text: occurs in the name or the arguments, in upper or lower case.
+        without: id of a process that is not wanted, whatever the others say; empty: none.
     """
 
     names: tuple[str, ...] = ()
@@ -50,6 +51,7 @@ class EventFilter:
     pids: tuple[int, ...] = ()
     paths: tuple[str, ...] = ()
     text: str | None = None
+    without: str = ""
 
     def wants_segment(self, header: Header, end_ns: int | None) -> bool:
         """Whether a segment can hold wanted events; `end_ns`: none of them is younger."""
@@ -58,6 +60,7 @@ class EventFilter:
             and (self.since_ns is None or end_ns is None or end_ns >= self.since_ns)
             and (not self.processes or header.process.hex().startswith(self.processes))
             and (not self.pids or header.pid in self.pids)
+            and header.process.hex() != self.without
         )
 
     def wants_process(self, process: Process) -> bool:
@@ -66,6 +69,7 @@ class EventFilter:
             (not self.runs or process.run in self.runs)
             and (not self.processes or process.id.startswith(self.processes))
             and (not self.pids or process.pid in self.pids)
+            and process.id != self.without
         )
 
     def mask(self, decoder: SegmentDecoder) -> Column | None:

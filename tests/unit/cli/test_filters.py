@@ -86,7 +86,7 @@ def test_count(text: str, number: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "ten", "\u0661"])
 def test_what_is_no_count(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=r" is no number: write 10, for example$"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r": it takes a whole number from 0 on, such as 10$"):
         filters.count(text)
 
 
