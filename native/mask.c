@@ -431,24 +431,33 @@ static int is_base64(const uint8_t *text, size_t length)
     return odd && length >= 8 && length % 4 == 0;
 }
 
-/* From `from` on, a blank behind a word that could be Bearer or Basic. */
+/* From `from` on, this letter where it begins `Bearer` or `Basic` and a blank. */
+static size_t find_scheme_of(const struct scan *scan, size_t from, int letter)
+{
+    const uint8_t *text = scan->text;
+    for (size_t at = from; (at = find_byte(scan, at, letter)) < scan->length; at++) {
+        size_t length = scan->length - at > 5 && is_blank(text[at + 5]) ? 5 : 6;
+        if ((at == 0 || !is_name_character(text[at - 1])) && is_scheme(scan, at, at + length))
+            return at;
+    }
+    return scan->length;
+}
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
 static size_t find_scheme(const struct scan *scan, size_t from)
 {
-    size_t at = find_byte(scan, from, ' ');
-    while (at < scan->length && (at < 5 || !strchr("rRcC", scan->text[at - 1]) || !scan->text[at - 1]))
-        at = find_byte(scan, at + 1, ' ');
-    return at;
+    return least(find_scheme_of(scan, from, 'B'), find_scheme_of(scan, from, 'b'));
 }
 
 /* Bearer and Basic, when what follows looks like a token or `Authorization` stands before. */
-static void mask_token(struct scan *scan, size_t blank)
+static void mask_token(struct scan *scan, size_t word)
 {
     const uint8_t *text = scan->text;
-    size_t word = blank, start = blank, end;
-    while (word > scan->position && blank - word < 7 && is_name_character(text[word - 1]))
-        word--;
-    if (!is_scheme(scan, word, blank) || (text[word] | 0x20) != 'b')
-        return;
+    size_t start = word, end;
+    while (!is_blank(text[start]))
+        start++;
+    int bearer = start - word == 6;
     while (start < scan->length && is_blank(text[start]))
         start++;
     for (end = start; end < scan->length && is_token_character(text[end]);)
@@ -456,7 +465,7 @@ static void mask_token(struct scan *scan, size_t blank)
     struct key before = {.end = word};
     while (before.end > 0 && is_blank(text[before.end - 1]))
         before.end--;
-    int bearer = blank - word == 6, rest = scan->cut && end == scan->length;
+    int rest = scan->cut && end == scan->length;
     if (rest || takes_line(scan, &before) || (bearer ? end - start >= 16 : is_base64(text + start, end - start)))
         add_span(scan, start, end);
 }
@@ -477,8 +486,6 @@ static void mask_separated(struct scan *scan, size_t separator)
     if (key.secrecy)
         mask_value(scan, separator, &key);
 }
-
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 static size_t mask_from(struct scan *scan, size_t from)
 {

@@ -1,6 +1,7 @@
 /* Finding secrets in text, so that they are not written down.
  *
- * What counts as secret is told by names, never by how a value looks. A name is
+ * What counts as secret is told by names and words before it; looks of a value
+ * only tell what is harmless, and a token from the next word of a sentence. A name is
  * secret (pa_mask_is_secret) when, in lower case and without _ - and . ,
  * - it contains one of: password passwd pwd passphrase passcode passkey secret
  *   token apikey accesskey accountkey authkey encryptionkey masterkey privatekey
