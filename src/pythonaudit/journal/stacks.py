@@ -51,7 +51,7 @@ class Stacks:
     def code_frame(self, node: int) -> Frame | None:
         """The line of code that did it: the innermost frame outside the standard library.
 
-        Where all is library: the innermost in a file. None: there is none of either.
+        Where all is library: the innermost in a file, else of all. None: there is no frame.
         """
         try:
             return self._code_frames[node]
@@ -105,7 +105,7 @@ class Stacks:
         return found
 
     def _find_code_frame(self, node: int) -> Frame | None:
-        library = 0
+        innermost, library = node, 0
         for _ in range(layout.STACK_MAX_NODES):
             if not node:
                 break
@@ -114,7 +114,7 @@ class Stacks:
             if not library and not self._frame(node)[0].startswith("<frozen "):
                 library = node
             node = self._parents[node]
-        return self._frame(library) if library else None
+        return self._frame(library or innermost) if innermost else None
 
     def _frame(self, node: int) -> Frame:
         segment, code = self._segment, self._codes[node]

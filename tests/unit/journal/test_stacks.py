@@ -59,7 +59,7 @@ def test_json_is_that_of_the_frames(deepest: int, kept: int, monkeypatch: pytest
         ([FROZEN, "/srv/venv/lib/python3.11/site-packages/requests/api.py", "/srv/app.py"], 1),
         ([SUBPROCESS, "<string>"], 1),
         ([FROZEN, SUBPROCESS, RUNPY], 1),
-        ([FROZEN, FROZEN], None),
+        ([FROZEN, FROZEN], 0),
         ([], None),
     ],
 )
