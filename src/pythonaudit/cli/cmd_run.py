@@ -28,7 +28,7 @@ import stat
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +38,9 @@ from pythonaudit.cli.ourselves import environment_in_force
 from pythonaudit.cli.render import neutralise
 from pythonaudit.cli.room import find_obstacle
 from pythonaudit.errors import FormatError, StoreError, UnsupportedError, UsageError
+from pythonaudit.journal import layout
 from pythonaudit.journal.files import find_boxes, list_segments, runtime_directories
+from pythonaudit.journal.liveness import is_running
 from pythonaudit.journal.summary import summarise
 
 #: What the recorder keeps of PYTHONAUDIT_RUN (native/settings.h).
@@ -57,12 +59,14 @@ class Recorded:
         events: how many they recorded.
         losses: what was lost, by reason.
         unreadable: segments of the time of the run that cannot be read.
+        running: processes that have not ended.
     """
 
     processes: set[str] = field(default_factory=set)
     events: int = 0
     losses: Counter[str] = field(default_factory=Counter)
     unreadable: int = 0
+    running: set[str] = field(default_factory=set)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,10 +98,11 @@ def run(args: argparse.Namespace) -> int:
     if args.quiet:
         supervise.replace(command, environment)
     began_ns = time.time_ns()
+    earlier = frozenset(_segments_since(directory, began_ns))  # a label can have been used before
     returncode = supervise.run(command, environment)
     # Nothing that happens here may change how the command ended.
     with contextlib.suppress(KeyboardInterrupt, OSError):
-        recorded = collect(directory, label, began_ns)
+        recorded = collect(directory, label, began_ns, earlier)
         where = (
             "" if directory == default_directory(own, os.geteuid()) else f" --dir {shlex.quote(str(directory))}"
         )
@@ -203,16 +208,19 @@ def _names_at_start() -> set[bytes]:
     return {entry.partition(b"=")[0] for entry in entries}
 
 
-def collect(directory: Path, label: str, began_ns: int) -> Recorded:
+def collect(directory: Path, label: str, began_ns: int, earlier: Set[Path] = frozenset()) -> Recorded:
     """What the journals hold of a run.
 
     Args:
         directory: where they are; processes that could not write there wrote to the runtime directory.
         label: of the run.
         began_ns: when it began: older segments are not looked at.
+        earlier: segments that were there before it began.
     """
     recorded = Recorded()
     for path in _segments_since(directory, began_ns):
+        if path in earlier:
+            continue
         try:
             summary = summarise(path)
         except FormatError:
@@ -224,6 +232,11 @@ def collect(directory: Path, label: str, began_ns: int) -> Recorded:
         recorded.events += summary.events
         recorded.losses.update(summary.losses)
         recorded.unreadable += bool(summary.damage)
+        header = summary.header
+        if header.state == layout.STATE_OPEN and is_running(
+            header.boot.hex(), header.pid_namespace, header.pid, header.pid_start
+        ):
+            recorded.running.add(summary.process)
     return recorded
 
 
@@ -252,6 +265,8 @@ def describe(recorded: Recorded) -> str:
         parts.append(f"{_count(silent, 'process', 'processes')} without a journal")
     if recorded.unreadable:
         parts.append(f"{_count(recorded.unreadable, 'segment', 'segments')} damaged")
+    if recorded.running:
+        parts.append(f"{_count(len(recorded.running), 'process is', 'processes are')} still running")
     if len(parts) == 2:
         parts.append("nothing lost")
     return ", ".join(parts)

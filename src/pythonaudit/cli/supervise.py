@@ -4,9 +4,11 @@ The command is a child in the same process group, with the same terminal and des
 ends this process takes every signal synchronously (blocked, and awaited together with SIGCHLD):
 
 - what another process sends us goes on to the command: SIGTERM, SIGHUP, SIGUSR1 and so on. Whoever
-  signals the whole group reaches the command twice, as with every such wrapper;
+  signals the whole group reaches the command twice, as with every such wrapper. SIGKILL cannot go
+  on: the command outlives it (with `-q` there is no process between);
 - what the terminal sends (control-C, control-backslash, control-Z, hanging up) has reached the command
-  already: it is in the same group. Timers that we inherited go on: the command has not inherited them;
+  already: it is in the same group; but of a hang-up the kernel tells the leader of the session
+  alone, so where we are that, it goes on. Timers that we inherited go on: the command has not inherited them;
 - when the command is stopped by job control, we stop too, by the same signal, so that the shell
   sees its job stopped. The SIGCONT of `fg` and `bg` wakes both; it goes on only to a command that
   is still stopped. A plain SIGSTOP of the command stops us only in the foreground of a terminal
@@ -17,6 +19,7 @@ ends this process takes every signal synchronously (blocked, and awaited togethe
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -38,12 +41,12 @@ _IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFZ", "SIGXFSZ")
 #: About this process itself: errors in it, its children, its use of the terminal.
 _NOT_FORWARDED = {
     *("SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGSEGV", "SIGSYS", "SIGKILL", "SIGSTOP"),
-    *("SIGPIPE", "SIGXCPU", "SIGXFSZ", "SIGCHLD", "SIGTTIN", "SIGTTOU", "SIGWINCH"),
+    *("SIGPIPE", "SIGXCPU", "SIGXFSZ", "SIGCHLD", "SIGTTIN", "SIGTTOU"),
 }
 _FORWARDED = signal.valid_signals() - {getattr(signal, name) for name in _NOT_FORWARDED}
 _AWAITED = _FORWARDED | {signal.SIGCHLD}
 _TERMINAL_INPUT_OUTPUT = {signal.SIGTTIN, signal.SIGTTOU}
-_FROM_TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP}
+_FROM_TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGHUP, signal.SIGWINCH}
 
 
 class CommandError(PythonAuditError):
@@ -140,13 +143,17 @@ def _wait(pid: int) -> int:
     while True:
         got = signal.sigwaitinfo(_AWAITED)
         if got.si_signo != signal.SIGCHLD:
-            if _is_for_the_command(pid, got):
-                os.kill(pid, got.si_signo)
+            with contextlib.suppress(OSError):  # it may be another user's by now (sudo)
+                if _is_for_the_command(pid, got):
+                    os.kill(pid, got.si_signo)
             continue
         while True:
-            changed, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
+            # Anybody's end: as the init process of a container we inherit orphans.
+            changed, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             if changed == 0:
                 break
+            if changed != pid:
+                continue
             if not os.WIFSTOPPED(status):
                 return os.waitstatus_to_exitcode(status)
             _stop_too(pid, os.WSTOPSIG(status))
@@ -155,6 +162,8 @@ def _wait(pid: int) -> int:
 def _is_for_the_command(pid: int, got: signal.struct_siginfo) -> bool:
     if got.si_signo == signal.SIGCONT:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].startswith(b"T")
+    if got.si_signo == signal.SIGHUP and os.getsid(0) == os.getpid():
+        return True
     from_a_process = got.si_code <= 0
     return from_a_process or got.si_signo not in _FROM_TERMINAL
 

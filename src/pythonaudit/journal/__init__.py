@@ -11,6 +11,7 @@ those above it):
     files     which files are journals, and private copies of them
     chunks    header and chain of chunks of one segment, with what is damaged
     summary   how much is in a segment, without decoding it
+    liveness  whether a process lives
     segment   entries and definitions of one segment, as numpy columns
     fields    arguments and free-form names to named fields
     process   who recorded: attributes of a process, and what it lost
@@ -22,6 +23,6 @@ those above it):
     reader    all that for one directory
     arrow     segments to an Arrow table
 
-`layout`, `files`, `chunks` and `summary` need the standard library only; the rest numpy and orjson
+`layout`, `files`, `chunks`, `summary` and `liveness` need the standard library only; the rest numpy and orjson
 (`arrow` also pyarrow): `pip install 'pythonaudit[tools]'`.
 """

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from pythonaudit.journal import layout
 from pythonaudit.journal.chunks import Header
+from pythonaudit.journal.liveness import is_running
 
 _NOBODY = bytes(16)
 
@@ -91,15 +90,7 @@ class Process:
         """Whether it lives; None where that cannot be judged (another boot is dead, another pid
         namespace is unknown).
         """
-        if self.boot != _this_boot():
-            return False
-        if self.pid_namespace != _pid_namespace():
-            return None
-        try:
-            status = Path(f"/proc/{self.pid}/stat").read_text()
-        except OSError:
-            return False
-        return int(status.rpartition(")")[2].split()[19]) == self.pid_start
+        return is_running(self.boot, self.pid_namespace, self.pid, self.pid_start)
 
     def _text(self, name: str) -> str | None:
         value = self.attributes.get(name)
@@ -149,13 +140,3 @@ def user_name(uid: int) -> str | None:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return None
-
-
-@lru_cache
-def _this_boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
-
-
-@lru_cache
-def _pid_namespace() -> int:
-    return os.stat("/proc/self/ns/pid").st_ino

@@ -1,0 +1,37 @@
+"""Whether a process that recorded lives: judged from within its own pid namespace only."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+
+def is_running(boot: str, pid_namespace: int, pid: int, pid_start: int) -> bool | None:
+    """Whether it lives; None where that cannot be judged (another pid namespace).
+
+    Args:
+        boot: id of the boot that it belongs to, 32 hexadecimal digits; another boot's are dead.
+        pid_namespace: the namespace's inode.
+        pid: in that namespace.
+        pid_start: field 22 of /proc/PID/stat, clock ticks since boot (proc(5)).
+    """
+    if boot != _this_boot():
+        return False
+    if pid_namespace != _pid_namespace():
+        return None
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return int(status.rpartition(")")[2].split()[19]) == pid_start
+
+
+@lru_cache
+def _this_boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+
+
+@lru_cache
+def _pid_namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino
