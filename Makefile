@@ -19,6 +19,7 @@ bench: .venv/tools ## what it costs, beside what one would use instead
 
 soak: .venv/dev ## kills and floods for MINUTES=10
 	@MINUTES=$(or $(MINUTES),10) $(BIN)/python -m pytest -s tests/soak/soak.py
+	@SOAK=10 SEED=$$(date +%s) $(BIN)/python -m pytest tests/fault/test_kill.py tests/integration/test_lifecycle.py
 
 fuzz: .venv/dev ## hostile text and journals: ROUNDS=100000 random changes of the corpus
 	@mkdir -p build/fuzz
