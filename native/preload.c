@@ -164,18 +164,30 @@ static char *entry_seen(char *entry, int *ret_found)
     return gone ? NULL : entry;
 }
 
-/* Takes our variables and our entry of LD_PRELOAD out of the environment. Returns 1 where
- * LD_PRELOAD named a shim. */
-static int environment_hide(char **environment)
+/* Takes our variables and our entry of LD_PRELOAD out of `environ`. Returns 1 where LD_PRELOAD
+ * named a shim. The kernel's array keeps its NULL: behind it lies the auxiliary vector, which the
+ * Go runtime of a shared library finds that way, from argv on. What it keeps slides up against
+ * the NULL, empty strings fill the front, and `environ` points behind them. */
+static int environment_hide(char **from_kernel)
 {
-    char **out = environment;
+    static char empty[] = "\0"; /* glibc before 2.40 reads two bytes of an entry */
+    char **from = environ;
+    size_t count = 0, first;
     int found = 0;
-    for (char **in = environment; *in; in++) {
-        char *seen = entry_seen(*in, &found);
+    while (from[count])
+        count++;
+    first = count;
+    for (size_t i = count; i-- > 0;) {
+        char *seen = entry_seen(from[i], &found);
         if (seen)
-            *out++ = seen;
+            from[--first] = seen;
     }
-    *out = NULL;
+    if (from == from_kernel) {
+        for (size_t i = 0; i < first; i++)
+            from[i] = empty;
+        environ = from + first;
+    } else /* made by setenv() in another constructor: the library reallocates it from its start */
+        memmove(from, from + first, (count - first + 1) * sizeof *from);
     return found;
 }
 
@@ -236,9 +248,8 @@ static int has_go_note(struct dl_phdr_info *program, size_t size, void *ret_foun
     return 1;
 }
 
-__attribute__((constructor)) static void preload(void)
+static void preload(char **from_kernel)
 {
-    int saved_errno = errno;
     const char *on = getenv("PYTHONAUDIT");
     if (pa_real_find() != 0 || getauxval(AT_SECURE) || !on || !*on || strcmp(on, "0") == 0)
         return;
@@ -255,9 +266,17 @@ __attribute__((constructor)) static void preload(void)
         shim = here.dli_fname[0] == '/' ? here.dli_fname : realpath(here.dli_fname, NULL);
         pa_shim_name(here.dli_fname, shim);
     }
-    if (environment_hide(environ))
+    if (environment_hide(from_kernel))
         pa_carried.shim = shim; /* else /etc/ld.so.preload loads it everywhere */
     pa_carried.on = 1;
     recorder_start(shim);
+}
+
+/* glibc gives constructors what main() gets; another C library may not, and is left at once. */
+__attribute__((constructor)) static void constructor(int argc, char **argv, char **envp)
+{
+    (void)argc, (void)argv;
+    int saved_errno = errno;
+    preload(envp);
     errno = saved_errno;
 }

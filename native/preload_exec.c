@@ -10,7 +10,9 @@
  *   popen()   is the library's own, called with `environ` pointing at the child's environment for
  *             the instant in which the library spawns the shell. The stream, its process and
  *             pclose() are then the library's. The price: another thread that reads the environment
- *             in that instant can see our variables; one that changes it there keeps its change.
+ *             in that instant can see our variables; one that changes it there keeps its change;
+ *             one that forks has its own environment in the child. Such a reader may go on when
+ *             popen() has returned, so what `environ` points at is never given back.
  *
  * The functions are defined under names of our own with the library's as assembler names, so that
  * the library's declarations (with attributes for callers) do not apply to the definitions.
@@ -37,6 +39,10 @@
 #pragma weak __pthread_register_cancel
 #pragma weak __pthread_unregister_cancel
 #pragma weak __pthread_unwind_next
+#pragma weak __register_atfork
+
+/* What pthread_atfork() calls, which is linked statically and has no weak reference to it. */
+int __register_atfork(void (*before)(void), void (*parent)(void), void (*child)(void), void *file);
 
 static struct pa_real real;
 
@@ -58,6 +64,7 @@ int pa_real_find(void)
     find(&real.pipe_shell, "popen");
     const char *(*version)(void);
     find(&version, "gnu_get_libc_version");
+    dlerror(); /* not for the program to find: execveat came with glibc 2.34 */
     if (!version)
         return -1;
     char *minor;
@@ -340,39 +347,114 @@ int pa_shell(const char *command)
     return command ? shell_run(command) : shell_run("exit 0") == 0;
 }
 
+/* The environment that popen() shows to the library. Its memory stays for good: threads may be
+ * reading it at any time. Where it is too small there is new memory, and the old is left. */
+static pthread_mutex_t pipe_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic pthread_t pipe_thread;   /* the one inside popen(); 0: none */
+static char **pipe_before;              /* `environ` of the program */
+static char **pipe_given, **pipe_same;  /* what the library gets; a copy, to tell changes by */
+static char *pipe_preload;
+static size_t pipe_entries, pipe_text;  /* room in the arrays, and in pipe_preload */
+
+/* In the child of a fork(). */
+static void pipe_forked(void)
+{
+    if (pthread_equal(pipe_thread, pthread_self()))
+        return; /* popen() of glibc before 2.29 starts the shell by fork and exec */
+    if (pipe_given && environ == pipe_given)
+        environ = pipe_before;
+    pipe_thread = 0;
+    pthread_mutex_init(&pipe_lock, NULL);
+}
+
+/* Moves what pa_child_begin composed to where it can stay. Returns 0, or -1 without memory. */
+static int pipe_keep(struct pa_child *child)
+{
+    size_t entries = 1, text = child->preload ? strlen(child->preload) + 1 : 0;
+    for (char **entry = child->environment; *entry; entry++)
+        entries++;
+    if (entries > pipe_entries || text > pipe_text) {
+        size_t more_entries = 2 * entries, more_text = 2 * text;
+        char **arrays = calloc(2 * more_entries * sizeof *arrays + more_text, 1);
+        if (!arrays)
+            return -1;
+        pipe_given = arrays;
+        pipe_same = arrays + more_entries;
+        pipe_preload = (char *)(pipe_same + more_entries);
+        pipe_entries = more_entries;
+        pipe_text = more_text;
+    }
+    if (text && strcmp(pipe_preload, child->preload) != 0)
+        memcpy(pipe_preload, child->preload, text);
+    for (size_t i = entries; i-- > 0;) { /* from the NULL on: a reader finds one at any time */
+        char *entry = child->environment[i];
+        if (entry && entry == child->preload)
+            entry = pipe_preload;
+        __atomic_store_n(&pipe_given[i], entry, __ATOMIC_RELEASE);
+        pipe_same[i] = entry;
+    }
+    if (text)
+        child->preload = pipe_preload;
+    child->environment = pipe_given;
+    return 0;
+}
+
+/* Another thread may have changed the environment: its changes stay, in whichever array they are. */
+static void pipe_restore(const struct pa_child *child)
+{
+    if (environ == pipe_given) {
+        size_t i = 0;
+        while (pipe_given[i] == pipe_same[i] && pipe_same[i])
+            i++;
+        if (pipe_given[i] == pipe_same[i]) {
+            environ = pipe_before;
+            return;
+        }
+    }
+    pa_child_strip(child, environ);
+    if (environ == pipe_given) {
+        for (size_t i = 0, more = pipe_before != NULL; more; i++) {
+            more = environ[i] != NULL;
+            if (pipe_before[i] != environ[i])
+                pipe_before[i] = environ[i];
+        }
+        environ = pipe_before;
+    }
+}
+
 FILE *pa_pipe_shell(const char *command, const char *mode) INSTEAD_OF(popen);
 FILE *pa_pipe_shell(const char *command, const char *mode)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static int registered;
     const struct pa_real *real = library();
     struct pa_child child;
     if (!pa_carried.on)
         return real->pipe_shell(command, mode);
 
-    pthread_mutex_lock(&lock);
-    char **before = environ;
-    pa_child_begin(&child, before);
-    environ = child.environment;
-    FILE *stream = real->pipe_shell(command, mode);
-    int error = errno;
-    if (environ != before) {
-        /* Another thread may have changed it: its changes stay, in whichever array they are. */
-        pa_child_strip(&child, environ);
-        if (environ == child.environment) {
-            for (size_t i = 0, more = before != NULL; more; i++) {
-                more = environ[i] != NULL;
-                if (before[i] != environ[i])
-                    before[i] = environ[i];
-            }
-            environ = before;
-        }
+    pthread_mutex_lock(&pipe_lock);
+    if (!registered)
+        registered = __register_atfork(NULL, NULL, pipe_forked, NULL) == 0;
+    pipe_before = environ;
+    pa_child_begin(&child, pipe_before);
+    int composed = child.environment != pipe_before;
+    int kept = composed && pipe_keep(&child) == 0;
+    pa_child_end(&child);
+    FILE *stream = NULL;
+    int error = ENOMEM;
+    if (kept) {
+        pipe_thread = pthread_self();
+        environ = child.environment;
+        stream = real->pipe_shell(command, mode);
+        error = errno;
+        if (environ != pipe_before)
+            pipe_restore(&child);
+        pipe_thread = 0;
     }
-    if (!stream && pa_child_drop(&child, error)) {
+    if (kept ? !stream && pa_child_drop(&child, error) : !composed || !pa_carried.stop) {
         stream = real->pipe_shell(command, mode);
         error = errno;
     }
-    pa_child_end(&child);
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&pipe_lock);
     errno = error;
     return stream;
 }

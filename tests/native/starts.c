@@ -11,6 +11,9 @@
  *                              and empty, ./unreadable neither
  *   starts shell               what system() and popen() do to status, signals and environment
  *   starts after-popen         prints the environment after a popen()
+ *   starts grow                sets variables until the environment has moved; prints it
+ *   starts auxv                walks from argv over the environment to the auxiliary vector, as the
+ *                              Go runtime of a shared library does; prints the page size
  *   starts cancel              a thread is cancelled inside system()
  *   starts limit               how many bytes of environment an exec of /bin/true takes
  *   starts leak N              vfork and exec with N variables, again and again: pages left mapped
@@ -26,6 +29,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -367,19 +371,44 @@ static int expect(int count, const char *tag)
     return 0;
 }
 
-int main(int argc, char **argv)
+static void grow(void)
+{
+    for (int i = 0; i < 1000; i++) {
+        char name[20];
+        snprintf(name, sizeof name, "GROWN_%d", i);
+        setenv(name, "1", 1);
+    }
+}
+
+static int auxv(char **argv, int argc, char **envp)
+{
+    char **at = argv + argc + 1;
+    while (*at)
+        at++;
+    for (const unsigned long *pair = (void *)(at + 1); *pair != AT_NULL; pair += 2)
+        if (*pair == AT_PAGESZ)
+            printf("page size %lu, %s\n", pair[1], pair[1] == getauxval(AT_PAGESZ) ? "right" : "wrong");
+    return envp != environ;
+}
+
+int main(int argc, char **argv, char **envp)
 {
     const char *what = argc > 1 ? argv[1] : "";
+    int grown = strcmp(what, "grow") == 0;
+    if (grown)
+        grow();
     int popened = strcmp(what, "after-popen") == 0;
     if (popened)
         pclose(popen("true", "r"));
-    if (popened || strcmp(what, "show") == 0) {
+    if (grown || popened || strcmp(what, "show") == 0) {
         for (char **entry = environ; *entry; entry++)
             puts(*entry);
         return 0;
     }
     if (strcmp(what, "run") == 0 && argc > 5)
         return run(argv);
+    if (strcmp(what, "auxv") == 0)
+        return auxv(argv, argc, envp);
     if (strcmp(what, "errors") == 0)
         return errors();
     if (strcmp(what, "shell") == 0)

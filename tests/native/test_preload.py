@@ -45,6 +45,10 @@ def compile_c(output: Path, *arguments: str | Path) -> Path:
     return output
 
 
+def compile_meddler(directory: Path) -> Path:
+    return compile_c(directory / "meddler.so", "-fPIC", "-shared", HERE / "meddler.c", "-ldl", "-lpthread")
+
+
 @pytest.fixture(scope="module", params=SANITIZERS)
 def shim(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shim, with no recorder beside it."""
@@ -131,6 +135,12 @@ class TestWhatTheProgramSees:
     def test_is_the_same_in_python(self, run: Run) -> None:
         command = [sys.executable, "-I", "-S", "-c", "import os; print(os.environ)"]
         assert run(*command).stdout == run(*command, ours=()).stdout
+
+    @pytest.mark.parametrize("count", [1, 2, 3])
+    def test_the_auxiliary_vector_still_follows(self, run: Run, starts: Path, count: int) -> None:
+        done = run(starts, "auxv", ours=OURS[:count])
+        assert done.stdout == run(starts, "auxv", ours=()).stdout
+        assert done.stdout.endswith("right\n")
 
     @pytest.mark.parametrize("value", ["", "0"])
     def test_is_everything_when_off(self, run: Run, shim: Path, value: str) -> None:
@@ -243,12 +253,40 @@ class TestBehaviourIsTheLibrarys:
     def test_popen_keeps_a_change_made_meanwhile(
         self, run: Run, starts: Path, shim: Path, tmp_path: Path, how: str, left: list[str], preload: str
     ) -> None:
-        meddler = compile_c(tmp_path / "meddler.so", "-fPIC", "-shared", HERE / "meddler.c", "-ldl")
+        meddler = compile_meddler(tmp_path)
         preloads = f"{shim}:{meddler}" + (f":{preload}" if preload else "")
         env = {"VICTIM": "1", "MEDDLE": how, "LD_PRELOAD": preloads, "PYTHONAUDIT": "1"}
         seen = run(starts, "after-popen", env=env, ours=()).stdout.splitlines()
         user = f"LD_PRELOAD={meddler}" + (f":{preload}" if preload else "")
         assert sorted(seen) == sorted([f"MEDDLE={how}", user, *left])
+
+    @pytest.mark.parametrize("how", ["keep", "fork"])
+    @pytest.mark.parametrize("variables", [0, 3000])
+    def test_popen_lets_other_threads_read_and_fork(
+        self, run: Run, starts: Path, shim: Path, tmp_path: Path, how: str, variables: int
+    ) -> None:
+        meddler = compile_meddler(tmp_path)
+        own = {f"V{i}": str(i) for i in range(variables)} | {"MEDDLE": how}
+        env = own | {"LD_PRELOAD": f"{shim}:{meddler}", "PYTHONAUDIT": "1"}
+        seen = run(starts, "after-popen", env=env, ours=()).stdout
+        assert seen == run(starts, "after-popen", env=own | {"LD_PRELOAD": str(meddler)}, ours=()).stdout
+
+    def test_popen_may_fork(self, run: Run, starts: Path, shim: Path, tmp_path: Path) -> None:
+        meddler = compile_meddler(tmp_path)
+        env = {"MEDDLE": "fork-here", "LD_PRELOAD": f"{shim}:{meddler}", "PYTHONAUDIT": "1"}
+        command = [starts, "run", "popen", "here", "inherit", "/bin/cat", "/proc/self/environ"]
+        got = given(run(*command, env=env, ours=()).stdout)
+        wanted = ["MEDDLE=fork-here", f"LD_PRELOAD={meddler}:{shim}", "PYTHONAUDIT=1"]
+        assert sorted(got) == sorted(2 * wanted)  # from the meddler's child, and the library's
+
+    def test_an_environment_that_has_moved_can_grow(
+        self, run: Run, starts: Path, shim: Path, tmp_path: Path
+    ) -> None:
+        meddler = compile_meddler(tmp_path)
+        own = {"MEDDLE": "early"}
+        env = {"PYTHONAUDIT": "1"} | own | {"LD_PRELOAD": f"{shim}:{meddler}"}
+        seen = run(starts, "grow", env=env, ours=()).stdout
+        assert seen == run(starts, "grow", env=own | {"LD_PRELOAD": str(meddler)}, ours=()).stdout
 
 
 class TestTools:
