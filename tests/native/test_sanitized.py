@@ -247,4 +247,4 @@ def test_no_races_while_segments_come_and_go(races: Sanitized) -> None:
     small = races.environment.record(program, settings=settings | {"PYTHONAUDIT_MAX_BYTES": "1M"})
     assert list(races.reports.iterdir()) == []
     assert total(small) == total(fine)
-    assert set(lost(small)) == {"evicted"}
+    assert set(lost(small)) == {"evicted", "missing-segments"}
