@@ -4,14 +4,20 @@
  * allocation, no lock, and little stack. Environments too large for the frame of the caller go
  * into mappings that are used again. A child of vfork that execs leaves its mapping taken in the
  * memory of its parent; the kernel gives it back: set_tid_address names the word that it clears
- * when a task that shares its memory execs or ends, which is what pthread_join waits for.
+ * when a task that shares its memory execs or ends, which is what pthread_join waits for. A kernel
+ * that does not tell which word that is (no CONFIG_CHECKPOINT_RESTORE) is left with it; then the next
+ * call of the thread that did the vfork, which sleeps while its child has not execed, takes the mapping.
+ *
+ * An environment that cannot be read is not: the caller's goes on to the library, which says EFAULT.
  */
 #undef _FORTIFY_SOURCE
 #define _GNU_SOURCE
 #include "preload.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -19,6 +25,8 @@
 #include <unistd.h>
 
 #define SLOTS 16
+#define PAGE ((uintptr_t)4096)  /* larger ones are asked about more than once */
+#define PAGES_KNOWN 8
 
 /* A mapping that is kept for the next large environment. */
 struct pa_slot {
@@ -27,6 +35,8 @@ struct pa_slot {
     size_t size;
     int *tid_address;       /* of the owner, before it named `owner` */
     int armed;
+    pthread_t thread;       /* of the owner; a child of vfork has its parent's, */
+    pid_t parent;           /* which is this process */
 };
 
 static struct pa_slot slots[SLOTS];
@@ -97,15 +107,29 @@ static void slot_release(struct pa_slot *slot)
     atomic_store_explicit(&slot->owner, 0, memory_order_release);
 }
 
+/* Takes a slot that is free, or that an earlier child of this thread's vfork has left taken: the one
+ * who asks is the parent again, or its next child. */
+static int slot_take(struct pa_slot *slot, int self)
+{
+    int owner = 0;
+    if (!atomic_compare_exchange_strong(&slot->owner, &owner, self) &&
+        (owner == self || slot->armed || !pthread_equal(slot->thread, pthread_self()) ||
+         (slot->parent != getpid() && slot->parent != getppid()) ||
+         !atomic_compare_exchange_strong(&slot->owner, &owner, self)))
+        return 0;
+    slot->armed = 0;
+    slot->thread = pthread_self();
+    slot->parent = getppid();
+    return 1;
+}
+
 /* Memory for a large environment; NULL where there is none. */
 static void *memory_take(struct pa_child *child, size_t size)
 {
     int self = (int)syscall(SYS_gettid);
     for (struct pa_slot *slot = slots; slot < slots + SLOTS; slot++) {
-        int nobody = 0;
-        if (!atomic_compare_exchange_strong(&slot->owner, &nobody, self))
+        if (!slot_take(slot, self))
             continue;
-        slot->armed = 0;
         if (slot->size < size) {
             if (slot->map)
                 munmap(slot->map, slot->size);
@@ -154,6 +178,44 @@ static void compose(struct pa_child *child, char **out, size_t count)
     *out = NULL;
 }
 
+/* Whether the page of an address can be read. The kernel reads a signal set in it (no set
+ * at all is what NULL means), and then does not know what to do with it. */
+static int can_read(uintptr_t *known, const void *at)
+{
+    uintptr_t page = (uintptr_t)at & -PAGE, *slot = &known[page / PAGE % PAGES_KNOWN];
+    if (*slot != (page | 1) && syscall(SYS_rt_sigprocmask, -1, page + 8, NULL, 8) != 0 && errno == EFAULT)
+        return 0;
+    *slot = page | 1;
+    return 1;
+}
+
+static int can_read_text(uintptr_t *known, const char *text)
+{
+    for (size_t left;; text += left) {
+        if (!can_read(known, text))
+            return 0;
+        left = PAGE - (uintptr_t)text % PAGE;
+        if (memchr(text, 0, left))
+            return 1;
+    }
+}
+
+/* Whether all of it can be read; how many entries it has. */
+static int environment_count(char *const *environment, size_t *ret_count)
+{
+    uintptr_t known[PAGES_KNOWN] = {0};
+    for (*ret_count = 0; environment; ++*ret_count) {
+        char *const *entry = environment + *ret_count;
+        if (!can_read(known, entry) || !can_read(known, (const char *)(entry + 1) - 1))
+            return 0;
+        if (!*entry)
+            break;
+        if (!can_read_text(known, *entry))
+            return 0;
+    }
+    return 1;
+}
+
 void pa_child_begin(struct pa_child *ret, char *const caller[])
 {
     ret->caller = caller;
@@ -165,11 +227,15 @@ void pa_child_begin(struct pa_child *ret, char *const caller[])
         return;
 
     int saved_errno = errno, on = 0;
-    size_t count = 0;
-    for (; caller && caller[count]; count++) {
-        if (pa_entry_is(caller[count], "LD_PRELOAD"))
-            ret->was = caller[count]; /* ld.so believes the last one */
-        on |= pa_entry_is(caller[count], "PYTHONAUDIT");
+    size_t count;
+    if (!environment_count(caller, &count)) {
+        errno = saved_errno;
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (pa_entry_is(caller[i], "LD_PRELOAD"))
+            ret->was = caller[i]; /* ld.so believes the last one */
+        on |= pa_entry_is(caller[i], "PYTHONAUDIT");
     }
     int named = ret->was && names_shim(strchr(ret->was, '=') + 1);
     int add = pa_carried.shim && !named && access(pa_carried.shim, R_OK) == 0;

@@ -9,6 +9,7 @@
  *                                             ENV: inherit, empty, or N for N variables TAG_i=i
  *   starts errors              what each function says of what cannot be run; ./empty is executable
  *                              and empty, ./unreadable neither
+ *   starts bad                 what each says of an environment that is not there, or ends nowhere
  *   starts shell               what system() and popen() do to status, signals and environment
  *   starts after-popen         prints the environment after a popen()
  *   starts grow                sets variables until the environment has moved; prints it
@@ -17,19 +18,25 @@
  *   starts cancel              a thread is cancelled inside system()
  *   starts limit               how many bytes of environment an exec of /bin/true takes
  *   starts leak N              vfork and exec with N variables, again and again: pages left mapped
+ *   starts leak-old N          the same as on kernels that do not tell whom they wake at the end of a task
  *   starts threads N           threads that all start `starts expect N TAG` at once
  *   starts expect N TAG        ends with 0 when the environment is exactly TAG_0=0 ... TAG_N-1=N-1
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -187,6 +194,33 @@ static int errors(void)
     return memcmp(given, copy, 6 * sizeof *given) != 0;
 }
 
+static int bad(void)
+{
+    static const char *const functions[] = {"execve", "execv", "execvpe", "execl", "execle", "fexecve",
+        "execveat", "posix_spawn", "posix_spawnp"};
+    char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *end = page + 4096;
+    if (page == MAP_FAILED || munmap(end, 4096) != 0)
+        die("mmap");
+    char **endless = (char **)end - 2;
+    endless[0] = endless[1] = "A=1";
+    char *unended = memset(end - 32, 'x', 16); /* followed by what is no character of a name either */
+    memcpy(end - 16, "A=1\0PYTHONAUDIT", 16);
+    memcpy(end - 8, "LD_PRELO", 8);
+    char **environments[] = {
+        (char **)8, (char **)-8, endless, (char *[]){"A=1", (char *)8, NULL}, (char *[]){unended, (char *)-1, NULL},
+        (char *[]){end - 8, NULL}, (char *[]){end - 1, "A=1", NULL}, (char *[]){end, NULL}};
+    char **own = environ, *argv[] = {"/bin/true", NULL};
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        for (size_t j = 0; j < sizeof environments / sizeof *environments; j++) {
+            errno = 0;
+            int result = call(functions[i], argv, environments[j]);
+            environ = own;
+            printf("%s %zu ", functions[i], j);
+            say("bad", result);
+        }
+    return 0;
+}
+
 static volatile sig_atomic_t children;
 
 static void on_child(int number)
@@ -304,6 +338,22 @@ static long mapped_pages(void)
     return pages;
 }
 
+/* As without CONFIG_CHECKPOINT_RESTORE. */
+static void forget_tid_address(void)
+{
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_prctl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PR_GET_TID_ADDRESS, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {sizeof program / sizeof *program, program};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+        die("seccomp");
+}
+
 static int leak(int count)
 {
     char **envp = variables("TAG", count), *argv[] = {"/bin/true", NULL};
@@ -411,13 +461,17 @@ int main(int argc, char **argv, char **envp)
         return auxv(argv, argc, envp);
     if (strcmp(what, "errors") == 0)
         return errors();
+    if (strcmp(what, "bad") == 0)
+        return bad();
     if (strcmp(what, "shell") == 0)
         return shell();
     if (strcmp(what, "cancel") == 0)
         return cancel();
     if (strcmp(what, "limit") == 0)
         return limit();
-    if (strcmp(what, "leak") == 0 && argc > 2)
+    if (strcmp(what, "leak-old") == 0)
+        forget_tid_address();
+    if (strncmp(what, "leak", 4) == 0 && argc > 2)
         return leak(atoi(argv[2]));
     if (strcmp(what, "threads") == 0 && argc > 2)
         return threads(atoi(argv[2]));

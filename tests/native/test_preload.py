@@ -225,7 +225,7 @@ class TestWhatAChildIsGiven:
 class TestBehaviourIsTheLibrarys:
     """The same program says the same with the shim and without."""
 
-    @pytest.mark.parametrize("what", ["errors", "shell", "cancel"])
+    @pytest.mark.parametrize("what", ["errors", "bad", "shell", "cancel"])
     def test_errors_status_and_signals(self, run: Run, starts: Path, what: str) -> None:
         with_us, without = run(starts, what), run(starts, what, ours=())
         assert with_us.stdout == without.stdout
@@ -238,8 +238,9 @@ class TestBehaviourIsTheLibrarys:
         stop = [*OURS, "PYTHONAUDIT_ON_FAILURE=stop"]
         assert int(run(starts, "limit", ours=stop).stdout) < int(run(starts, "limit", ours=()).stdout)
 
-    def test_vfork_leaves_no_mapping_behind(self, run: Run, starts: Path) -> None:
-        assert run(starts, "leak", "3000").stdout == "0\n"
+    @pytest.mark.parametrize("what", ["leak", "leak-old"])
+    def test_vfork_leaves_no_mapping_behind(self, run: Run, starts: Path, what: str) -> None:
+        assert run(starts, what, "3000").stdout == "0\n"
 
     def test_threads_do_not_mix_their_environments(self, run: Run, starts: Path) -> None:
         run(starts, "threads", "100")

@@ -36,7 +36,8 @@ from pythonaudit.errors import PythonAuditError
 Environment = Mapping[bytes, bytes]
 _Result = TypeVar("_Result")
 
-#: The interpreter ignores these for itself; commands expect the default.
+#: The interpreter ignores these for itself; commands expect the default. One that should have inherited
+#: them as ignored does not: what they were, the interpreter has not kept. `pythonaudit env` has no such step.
 _IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFZ", "SIGXFSZ")
 #: About this process itself: errors in it, its children, its use of the terminal.
 _NOT_FORWARDED = {
