@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import secrets
 import shlex
 import stat
@@ -188,12 +189,14 @@ def build_environment(own: Mapping[bytes, bytes], directory: Path, label: str) -
     if b"LC_CTYPE" not in _names_at_start():
         environment.pop(b"LC_CTYPE", None)  # PEP 538: the interpreter has set it, for itself
     preload = environment.pop(b"LD_PRELOAD", None)
-    others = [] if preload is None else [e for e in preload.replace(b" ", b":").split(b":") if e != bytes(SHIM)]
+    if preload is not None:  # as it is, but for ourselves: the program sees it when the shim is taken out
+        preload, ours_there = re.subn(rb"(^|[: ])%b(?![^: ])" % re.escape(bytes(SHIM)), b"", preload)
+        preload = None if ours_there and not preload else preload
     ours = {
         b"PYTHONAUDIT": b"1",
         b"PYTHONAUDIT_DIR": bytes(directory),
         b"PYTHONAUDIT_RUN": os.fsencode(label),
-        b"LD_PRELOAD": b":".join([*others, bytes(SHIM)]),
+        b"LD_PRELOAD": bytes(SHIM) if preload is None else preload + b":" + bytes(SHIM),
     }
     for name in ours:
         environment.pop(name, None)
