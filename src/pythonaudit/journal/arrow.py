@@ -12,16 +12,19 @@ known to be sound JSON) cost several times all the others: without them, nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pythonaudit.journal import layout
-from pythonaudit.journal.decode import Name, SegmentDecoder, note_names
+from pythonaudit import catalog
+from pythonaudit.journal import layout, texts
+from pythonaudit.journal.decode import APPLICATION, Name, SegmentDecoder, note_names
+from pythonaudit.journal.process import Process
 from pythonaudit.journal.segment import Column, Events
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -77,128 +80,122 @@ def to_arrow(segments: Iterable[tuple[SegmentDecoder, Column | None]], describe:
 
 
 def _batch(decoder: SegmentDecoder, events: Events, schema: pa.Schema) -> pa.RecordBatch:
-    process, count = decoder.process, len(events)
-    names, which = _names(decoder, events)
-    constants: dict[str, Any] = {
+    segment, count = decoder.segment, len(events)
+    names = _names(decoder, events)
+    known, which = texts.rank(events.stack, len(segment.node_parent))
+    columns = _constants(decoder.process, count) | {
+        "time": pa.array(events.time).view(pa.timestamp("ns", "UTC")),
+        "event": texts.dictionary(names.which, names.texts),
+        "category": texts.dictionary(names.category[names.which], names.categories),
+        "source": texts.dictionary(np.where(events.source < len(_SOURCES), events.source, 0), _SOURCES),
+        "slot": pa.array(events.slot, pa.uint32()),
+        "number": pa.array(events.number, pa.uint64()),
+        "tid": pa.array(events.tid, pa.uint32()),
+        "interpreter": pa.array(events.interpreter, pa.uint32()),
+        "stack": texts.dictionary(which, texts.stacks(segment, known)),
+        "notes": _notes(events),
+    }
+    if "fields" in schema.names:
+        columns |= _described(decoder, events, names)
+    else:
+        length = np.where(events.length > len("[]"), events.length, 0)
+        columns["args"] = texts.views(segment.data, events.start, length)
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _constants(process: Process, count: int) -> dict[str, pa.Array]:
+    """What the events of a segment have in common."""
+    said = {
         "process": process.id,
         "host": process.host,
         "boot": process.boot or None,
-        "pid": process.pid,
-        "ppid": process.ppid,
         "run": process.run,
         "python": process.python,
         "exe": process.exe,
         "argv": orjson.dumps(process.argv).decode() if process.argv else None,
         "cwd": process.cwd,
-        "uid": process.uid,
         "user": process.user,
     }
-    columns: dict[str, Any] = {
-        name: pa.repeat(pa.scalar(value, schema.field(name).type), count)
-        if not pa.types.is_dictionary(schema.field(name).type)
-        else _dictionary(np.zeros(count, np.int32), [value])
-        for name, value in constants.items()
+    first = pa.repeat(pa.scalar(0, pa.int32()), count)
+    columns = {
+        name: pa.DictionaryArray.from_arrays(first, pa.array([value], pa.string())) for name, value in said.items()
     }
-    columns |= {
-        "time": pa.array(events.time).cast(pa.timestamp("ns", "UTC")),
-        "event": _dictionary(which, [name.text for name in names]),
-        "category": _dictionary(which, [name.category for name in names]),
-        "source": pa.DictionaryArray.from_arrays(
-            np.where(events.source < len(_SOURCES), events.source, 0).astype(np.int32), _SOURCES
-        ),
-        "slot": pa.array(events.slot.astype(np.uint32)),
-        "number": pa.array(events.number.astype(np.uint64)),
-        "tid": pa.array(events.tid.astype(np.uint32)),
-        "interpreter": pa.array(events.interpreter.astype(np.uint32)),
-        "stack": _stacks(decoder, events),
-        "notes": _notes(events),
-    }
-    if "fields" in schema.names:
-        columns |= _described(decoder, events, names, which)
-    else:
-        columns["args"] = _arguments(decoder.segment.data, events)
-    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+    numbers = {"pid": process.pid, "ppid": process.ppid, "uid": process.uid}
+    return columns | {name: pa.repeat(pa.scalar(value, pa.uint32()), count) for name, value in numbers.items()}
 
 
-def _dictionary(indices: Column, values: Sequence[str | bytes | None]) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), pa.array(values, pa.string()))
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The names of events, their categories, and which is whose.
+
+    Attributes:
+        texts: every name.
+        which: the position there of each event's.
+        categories: the categories, each once.
+        category: the position there of each name's.
+        interned: the first of the names, those that are strings of the segment.
+    """
+
+    texts: pa.Array
+    which: Column
+    categories: list[str]
+    category: Column
+    interned: list[Name]
 
 
-def _names(decoder: SegmentDecoder, events: Events) -> tuple[list[Name], Column]:
-    """Names, and the position among them of each event's."""
-    known, which = np.unique(events.name, return_inverse=True)
-    names = [decoder.name(number) for number in known.tolist()]
+def _names(decoder: SegmentDecoder, events: Events) -> _Names:
+    segment = decoder.segment
+    known, which = texts.rank(events.name, len(segment.string_start))
+    interned = [decoder.name(number) for number in known.tolist()]
+    found = pa.array([name.text for name in interned], pa.string())
+    position: dict[str, int] = {APPLICATION: 0}
+    category = [position.setdefault(name.category, len(position)) for name in interned]
     inline = np.flatnonzero(events.inline)
     if len(inline):
-        found: dict[bytes, int] = {}
-        starts = (events.start[inline] + events.length[inline]).tolist()
-        positions = []
-        for start, length in zip(starts, events.inline[inline].tolist(), strict=True):
-            text = bytes(decoder.segment.data[start : start + length])
-            positions.append(found.setdefault(text, len(names) + len(found)))
-        which[inline] = positions
-        names += [Name(text.decode("utf-8", "replace")) for text in found]
-    return names, which
+        start = events.start[inline] + events.length[inline]
+        messages = texts.views(segment.data, start, events.inline[inline]).cast(pa.string()).dictionary_encode()
+        which[inline] = messages.indices.to_numpy() + len(interned)
+        found = pa.concat_arrays([found, messages.dictionary])
+        # Hardly ever: a name of the catalog is interned, but for want of memory.
+        category += [position[APPLICATION]] * len(messages.dictionary)
+        for at in np.flatnonzero(pc.is_in(messages.dictionary, _catalog_names())).tolist():
+            name = Name(messages.dictionary[at].as_py())
+            category[len(interned) + at] = position.setdefault(name.category, len(position))
+    return _Names(found, which, list(position), np.array(category, np.int32), interned)
 
 
-def _stacks(decoder: SegmentDecoder, events: Events) -> pa.DictionaryArray:
-    known, which = np.unique(events.stack, return_inverse=True)
-    texts = [decoder.stacks.json(node) if node else None for node in known.tolist()]
-    return _dictionary(which, texts)
+@cache
+def _catalog_names() -> pa.Array:
+    return pa.array(catalog.events(), pa.string())
 
 
 def _notes(events: Events) -> pa.ListArray:
     """Lists from sums: an event's notes are as many as its bits."""
-    known, which = np.unique(events.notes, return_inverse=True)
+    known, which = texts.rank(events.notes, int(events.notes.max()) + 1)
     lists = [note_names(bits) or None for bits in known.tolist()]
     return pa.array(lists, pa.list_(pa.string())).take(pa.array(which))
 
 
-def _arguments(data: Any, events: Events) -> pa.Array:
-    """Views of the segment's bytes: nothing is copied but prefixes and short texts."""
-    count = len(events)
-    present = events.length > 2  # [] says nothing
-    start, length = events.start, np.where(present, events.length, 0)
-    views = np.zeros((count, 4), np.int32)
-    views[:, 0] = length
-    text = np.frombuffer(data, np.uint8)
-    prefixed = np.lib.stride_tricks.sliding_window_view(text, 12)
-    at = np.minimum(start, len(text) - 12)
-    head = prefixed[at]
-    short = length <= 12
-    views[:, 1] = np.ascontiguousarray(head[:, :4]).view(np.int32)[:, 0]
-    views[:, 3] = start
-    if short.any():
-        inside = head[short]
-        inside[np.arange(12) >= length[short, None]] = 0
-        views[short, 1:] = np.ascontiguousarray(inside).view(np.int32)
-    bits = np.packbits(present, bitorder="little")
-    buffers = [pa.py_buffer(bits), pa.py_buffer(views), pa.py_buffer(data)]
-    found = pa.Array.from_buffers(pa.string_view(), count, buffers)
-    try:
-        found.validate(full=True)
-    except pa.ArrowInvalid:  # not UTF-8 everywhere
-        rows = zip(start.tolist(), length.tolist(), strict=True)
-        texts = [bytes(data[at : at + size]).decode("utf-8", "replace") or None for at, size in rows]
-        found = pa.array(texts, pa.string_view())
-    return found
-
-
-def _described(decoder: SegmentDecoder, events: Events, names: list[Name], which: Column) -> dict[str, pa.Array]:
-    data = decoder.segment.data
-    args: list[bytes | None] = []
-    fields: list[bytes | None] = []
-    for name, start, length in zip(which.tolist(), events.start.tolist(), events.length.tolist(), strict=True):
-        sound, named, _ = decoder.said(names[name], bytes(data[start : start + length]))
-        args.append(sound or None)
-        fields.append(named or None)
-    templates = pa.array([name.template for name in names], pa.string())
+def _described(decoder: SegmentDecoder, events: Events, names: _Names) -> dict[str, pa.Array]:
+    """What is made of names and arguments, once for each pair of them."""
+    every = names.interned + [Name(text) for text in names.texts[len(names.interned) :].to_pylist()]
+    args = texts.copies(decoder.segment.data, events.start, events.length).dictionary_encode()
+    pairs, which = np.unique(
+        names.which.astype(np.int64) * len(args.dictionary) + args.indices.to_numpy(), return_inverse=True
+    )
+    written = args.dictionary.to_pylist()
+    said = [
+        decoder.describe(every[pair // len(written)], written[pair % len(written)])[:2] for pair in pairs.tolist()
+    ]
+    sound = pa.array([args or None for args, _ in said], pa.string())
+    fields = pa.array([named or None for _, named in said], pa.string())
+    templates = pa.array([name.template for name in every], pa.string())
     process = pa.repeat(decoder.process.id, len(events))
-    slot = pa.array(events.slot.astype(np.uint32)).cast(pa.string())
-    number = pa.array(events.number.astype(np.uint64)).cast(pa.string())
+    slot = pa.array(events.slot, pa.uint32()).cast(pa.string())
+    number = pa.array(events.number, pa.uint64()).cast(pa.string())
     return {
-        "args": pa.array(args, pa.string_view()),
-        "fields": pa.array(fields, pa.string()),
-        "template": templates.take(pa.array(which)),
+        "args": sound.take(pa.array(which)).cast(pa.string_view()),
+        "fields": fields.take(pa.array(which)),
+        "template": templates.take(pa.array(names.which)),
         "id": pc.binary_join_element_wise(process, slot, number, "/"),
     }

@@ -337,7 +337,7 @@ class SegmentDecoder:
         """
         found = name.said.get(args)
         if found is None:
-            found = self._describe(name, args)
+            found = self.describe(name, args)
             self._said_bytes += len(args) + 2 * len(found[2])
             self._said += 1
             if self._said > _CACHE_ENTRIES or self._said_bytes > _CACHE_BYTES:
@@ -349,7 +349,8 @@ class SegmentDecoder:
             name.said[args] = found
         return found
 
-    def _describe(self, name: Name, args: bytes) -> Said:
+    def describe(self, name: Name, args: bytes) -> Said:
+        """The same, made anew."""
         values = self.load_arguments(args)
         tagged = b'"$' in args
         if tagged and b'"$text":' in args:

@@ -168,6 +168,17 @@ def read_segment(descriptor: int, most: int = SEGMENT_MAX) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def read_segment_into(descriptor: int, copy: memoryview) -> int:
+    """The same into memory that is there already; how much there was."""
+    length = 0
+    while length < len(copy):
+        part = os.preadv(descriptor, [copy[length:]], length)
+        if not part:
+            break
+        length += part
+    return length
+
+
 def is_too_long(descriptor: int) -> bool:
     """Whether there is more than a segment can have: the rest is not read."""
     return os.fstat(descriptor).st_size > SEGMENT_MAX

@@ -141,6 +141,7 @@ class Journal:
         self.directory = Path(directory)
         self._more = tuple(more)
         self._damage: dict[Damage, None] = {}
+        self._copies: list[bytearray] = []
 
     def events(self, wanted: EventFilter | None = None) -> Iterator[Event]:
         """The events, oldest first (order: see `merge`).
@@ -296,7 +297,7 @@ class Journal:
         path = head.file.path
         try:
             with files.open_segment(head.file) as descriptor:
-                limits = count_committed(files.read_segment(descriptor))
+                limits = self._count_committed(descriptor)
                 data = files.read_segment(descriptor)
                 if files.is_too_long(descriptor):
                     reason = "the file is longer than a segment can be"
@@ -308,6 +309,18 @@ class Journal:
             self.note(path, [Damage(None, 0, 0, str(error))])
             return None
         return self.decoder(head.file, segment)
+
+    def _count_committed(self, descriptor: int) -> dict[int, int]:
+        """The same of an earlier copy, which is soon forgotten: its memory is used again and again."""
+        try:
+            copy = self._copies.pop()
+        except IndexError:
+            copy = bytearray(layout.SEGMENT_MAX)
+        try:
+            with memoryview(copy) as whole, whole[: files.read_segment_into(descriptor, whole)] as data:
+                return count_committed(data)
+        finally:
+            self._copies.append(copy)
 
     def decoder(self, file: files.SegmentFile, segment: Segment) -> SegmentDecoder:
         """Makes events of a segment; its damage is noted, now and later."""

@@ -292,28 +292,63 @@ class _Entries:
         self.starts = np.cumsum(lengths) - lengths
         self.rows = np.concatenate(parts) if parts else np.zeros((0, 8), np.uint32)
         self.chunk = np.repeat(np.arange(len(parts)), lengths)
-        positions = np.arange(len(self.rows))
-        self.wanted = positions - self.starts[self.chunk] >= np.array(skips, np.int64)[self.chunk]
-        self.kind = self._as(_EVENT)["kind"]
+        self.wanted = np.ones(len(self.rows), bool)
+        for start, skip in zip(self.starts.tolist(), skips, strict=True):
+            self.wanted[start : start + skip] = False
+        self.kind = self._as(_EVENT)["kind"].copy()
         self.offset = np.array([c.offset for c in self.chunks], np.int64)
         self.size = np.array([c.size for c in self.chunks], np.int64)
         entry_size = np.array([c.entry_size for c in self.chunks], np.int64)
         self.bottom = self.size - lengths * entry_size
 
-    def _as(self, dtype: np.dtype[Any]) -> Column:
-        return self.rows.view(dtype).reshape(len(self.rows))
+    def _as(self, dtype: np.dtype[Any], at: Column | None = None) -> Column:
+        """The entries, or those at some positions, as structures."""
+        # Taken as words: numpy takes structures field by field.
+        rows = self.rows if at is None else self.rows.take(at, 0)
+        return rows.view(dtype).reshape(len(rows))
 
     def events(self, header: Header, strings: int, nodes: int, damage: list[Damage]) -> Events:
         is_event = self.kind == layout.ENTRY_EVENT
-        owner = self._nearest(layout.ENTRY_OWNER)
-        anchor = self._nearest(layout.ENTRY_ANCHOR)
         at = np.flatnonzero(is_event & self.wanted)
-        event = self._as(_EVENT)[at]
-        chunk = self.chunk[at]
+        event = self._as(_EVENT, at)
+        owners, owned = self._nearest(layout.ENTRY_OWNER)
+        outside = self._outside(at, event)
+        unowned = (owners < 0)[owned[at]]
+        bad = outside | unowned
+        if bad.any():
+            chunk = self.chunk[at]
+            for index in np.unique(chunk[bad]):
+                here = chunk == index
+                _report(damage, self.chunks[index], outside & here, "events with a wrong heap range")
+                _report(damage, self.chunks[index], unowned & here, "events of no known thread")
+            at, event = at[~bad], event[~bad]
 
-        is_inline = event["name"] & layout.NAME_INLINE != 0
-        inline = np.where(is_inline, event["name"] & ~np.uint32(layout.NAME_INLINE), 0)
-        inline = inline.astype(np.int64)
+        name = np.where(event["name"] & layout.NAME_INLINE, 0, event["name"])
+        name[name >= strings] = 0
+        stack = event["stack"].copy()
+        stack[stack >= nodes] = 0
+        owner, owned = self._as(_OWNER, owners), owned[at]
+        counted = np.cumsum(is_event).astype(np.uint64)
+        first = owner["number"] - counted[owners] - np.uint64(1)
+        return Events(
+            time=self._times(at, event["ticks"], header),
+            source=event["source"],
+            notes=event["notes"],
+            name=name,
+            inline=_inline_length(event["name"]),
+            stack=stack,
+            start=self.offset[self.chunk[at]] + event["heap"],
+            length=event["length"].astype(np.int64),
+            slot=owner["slot"][owned],
+            tid=owner["tid"][owned],
+            interpreter=owner["interpreter"][owned],
+            number=first[owned] + counted[at],
+        )
+
+    def _outside(self, at: Column, event: Column) -> Column:
+        """Which events have arguments or names that do not lie in the heap of their chunk."""
+        chunk = self.chunk[at]
+        inline = _inline_length(event["name"])
         heap, length = event["heap"].astype(np.int64), event["length"].astype(np.int64)
         total = length + inline
         outside = (heap < layout.CHUNK_HEADER_SIZE) | (heap + total > self.bottom[chunk])
@@ -321,36 +356,9 @@ class _Entries:
         # A small file must not make a large answer: the same bytes are not given out again and again.
         together = np.cumsum(np.where(outside, 0, total))
         before = np.concatenate([[0], together])[np.searchsorted(at, self.starts)]
-        outside |= together - before[chunk] > self.size[chunk]
+        outside |= together > (before + self.size)[chunk]
         outside &= total > 0
-        unowned = owner[at] < 0
-        for index in np.unique(chunk[outside | unowned]):
-            here = chunk == index
-            _report(damage, self.chunks[index], outside & here, "events with a wrong heap range")
-            _report(damage, self.chunks[index], unowned & here, "events of no known thread")
-
-        good = ~(outside | unowned)
-        at, event, chunk = at[good], event[good], chunk[good]
-        owners = self._as(_OWNER)[owner[at]]
-        counted = np.cumsum(is_event)
-        name = np.where(is_inline[good], 0, event["name"])
-        name[name >= strings] = 0
-        stack = event["stack"].copy()
-        stack[stack >= nodes] = 0
-        return Events(
-            time=self._times(event["ticks"], anchor[at], header),
-            source=event["source"],
-            notes=event["notes"],
-            name=name,
-            inline=inline[good],
-            stack=stack,
-            start=self.offset[chunk] + heap[good],
-            length=length[good],
-            slot=owners["slot"],
-            tid=owners["tid"],
-            interpreter=owners["interpreter"],
-            number=owners["number"] + (counted[at] - 1 - counted[owner[at]]).astype(np.uint64),
-        )
+        return outside
 
     def counts(self, strings: int) -> list[Count]:
         rows = self._as(_COUNT)[(self.kind == layout.ENTRY_COUNT) & self.wanted]
@@ -376,19 +384,28 @@ class _Entries:
             found.append(bytes(self.data[start : start + length]))
         return found
 
-    def _nearest(self, kind: int) -> Column:
-        """For each entry, the position of the nearest one of a kind before it in its chunk; or -1."""
-        positions = np.where(self.kind == kind, np.arange(len(self.rows)), -1)
-        nearest = np.maximum.accumulate(positions) if len(positions) else positions
-        return np.where(nearest >= self.starts[self.chunk], nearest, -1)
+    def _nearest(self, kind: int) -> tuple[Column, Column]:
+        """Positions of entries of a kind, or -1, and for each entry which of them is the nearest before
+        it in its chunk.
+        """
+        is_begin = self.kind == kind
+        is_begin[self.starts] = True
+        begins = np.flatnonzero(is_begin)
+        which = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(self.rows)))
+        return np.where(self.kind[begins] == kind, begins, -1), which
 
-    def _times(self, ticks: Column, anchor: Column, header: Header) -> Column:
-        """Time of each event from the anchor at a position; -1 is the segment's begin."""
-        used, which = np.unique(anchor, return_inverse=True)
+    def _times(self, at: Column, ticks: Column, header: Header) -> Column:
+        """Time of each event from the anchor before it; without one, from the segment's begin."""
         begin = clock.Instant(header.begin_ticks, header.begin_monotonic, header.begin_realtime)
-        anchors = self._as(_ANCHOR)[used]
-        instants = clock.Instants(anchors["ticks"].copy(), anchors["monotonic"].copy(), anchors["realtime"].copy())
-        if len(used) and used[0] < 0:
-            for column, value in zip(instants, begin, strict=True):
-                column[0] = value
-        return clock.times(ticks, which, instants, begin, header.ticks_hz)
+        anchors, which = self._nearest(layout.ENTRY_ANCHOR)
+        anchor = self._as(_ANCHOR, anchors)
+        instants = clock.Instants(anchor["ticks"], anchor["monotonic"], anchor["realtime"])
+        for column, value in zip(instants, begin, strict=True):
+            column[anchors < 0] = value
+        return clock.times(ticks, which[at], instants, begin, header.ticks_hz)
+
+
+def _inline_length(name: Column) -> Column:
+    """How long a name is that is stored with its event; 0: it is not."""
+    inline: Column = np.where(name & layout.NAME_INLINE, name & ~np.uint32(layout.NAME_INLINE), 0).astype(np.int64)
+    return inline

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import random
 
+import numpy as np
 import pytest
 
-from pythonaudit.journal import layout, stacks
+from pythonaudit.journal import layout, stacks, texts
 from pythonaudit.journal.segment import Segment, parse_segment
 from pythonaudit.journal.stacks import Stacks
 from tests.journal_writer import Frame, SegmentWriter
@@ -50,6 +51,27 @@ def test_json_is_that_of_the_frames(deepest: int, kept: int, monkeypatch: pytest
         random.Random(seed).shuffle(order)
         for node in order:
             assert json.loads(found.json(node)) == expected(segment, node)
+
+
+@pytest.mark.parametrize("deepest", [5, layout.STACK_MAX_NODES, 300])
+def test_columns_have_the_same_text(deepest: int) -> None:
+    for seed in range(5):
+        segment = make_tree(seed, deepest)
+        nodes = np.random.default_rng(seed).permutation(len(segment.node_parent))
+        found = Stacks(segment)
+        wanted = [found.json(node).decode() if node else None for node in nodes.tolist()]
+        assert texts.stacks(segment, nodes).to_pylist() == wanted
+
+
+def test_columns_have_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    segment = make_tree(0, 5)
+    nodes = np.arange(len(segment.node_parent))
+    whole = texts.stacks(segment, nodes).to_pylist()
+    monkeypatch.setattr(texts, "_STACKS_MAX_BYTES", sum(len(text) for text in whole if text) // 2)
+    found = texts.stacks(segment, nodes).to_pylist()
+    kept = found.index(None, 1)
+    assert kept > len(nodes) // 4
+    assert found == whole[:kept] + [None] * (len(nodes) - kept)
 
 
 @pytest.mark.parametrize(
