@@ -1,7 +1,7 @@
 # Every chore. `make demo` and `make test` need CPython 3.10 or later and a C compiler, nothing else:
 # what they install goes into .venv.
 
-PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.10,$(shell \
+PYTHON ?= $(firstword $(foreach p,python3 python3.15 python3.14 python3.13 python3.12 python3.11 python3.10,$(shell \
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $(p))))
 BIN := .venv/bin
 # Warnings of pip are about the machine, not about us; errors are shown.
@@ -9,7 +9,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip -qq
 # Nothing that is done here is recorded, but for what says so.
 unexport PYTHONAUDIT
 
-.PHONY: demo test lint bench soak fuzz docs clean
+.PHONY: demo test newer lint bench soak fuzz docs clean
 
 demo: .venv/tools ## shows what is recorded of an application
 	@examples/demo.sh $(BIN)
@@ -34,6 +34,9 @@ docs: .venv/dev ## writes what is generated: the table of events for C, docs/cov
 test: .venv/dev ## all tests, on every CPython found on PATH and among pyenv's versions
 	@$(BIN)/python -m pytest $(ARGS)
 
+newer: .venv/dev ## tests on CPython 3.14 and 3.15, of a newer Debian in a chroot; needs root and apt
+	@tests/newer.sh $(if $(ARGS),pytest $(ARGS))
+
 lint: .venv/dev ## style, types, and C without a single warning
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
@@ -44,7 +47,7 @@ lint: .venv/dev ## style, types, and C without a single warning
 			-c -o /dev/null "$$file" || exit 1; \
 	done
 	@$(BIN)/python -m pythonaudit.catalog.generate --check
-	@bash -n .ci/run && bash -n examples/demo.sh
+	@bash -n .ci/run && bash -n examples/demo.sh && bash -n tests/newer.sh
 
 clean: ## removes what was built here
 	@rm -rf .venv .demo build src/*.egg-info src/pythonaudit/*.so

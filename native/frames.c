@@ -40,9 +40,14 @@ INLINE void *first_frame(const struct pa_offsets *o, PyThreadState *thread)
     return f;
 }
 
+INLINE PyObject *code_of(const struct pa_offsets *o, const char *frame)
+{
+    return (PyObject *)((uintptr_t)pointer_at(frame, o->frame_code) & ~(uintptr_t)o->frame_code_tag);
+}
+
 INLINE int entered_from_c(const struct pa_offsets *o, const char *frame)
 {
-    return o->owner_cstack != PA_ABSENT && (uint8_t)frame[o->frame_owner] == o->owner_cstack;
+    return o->owner_none != PA_ABSENT && (uint8_t)frame[o->frame_owner] >= o->owner_none;
 }
 
 INLINE uint64_t identity_of(const struct pa_offsets *o, const void *code)
@@ -72,7 +77,7 @@ INLINE uint64_t key_by_offsets(const struct pa_offsets *o, PyThreadState *thread
     const char *f = first_frame(o, thread);
     while (f && depth < max) {
         if (!entered_from_c(o, f)) {
-            key = (key << 9 | key >> 55) + frame_value(o, f, pointer_at(f, o->frame_code));
+            key = (key << 9 | key >> 55) + frame_value(o, f, code_of(o, f));
             depth++;
         }
         f = pointer_at(f, o->frame_previous);
@@ -112,6 +117,8 @@ void pa_stack_key(PyThreadState *thread, unsigned max, uint64_t interpreter, str
     case BY_TABLE + 1: key = key_by_offsets(&pa_offsets_table[1], thread, max, interpreter, ret); break;
     case BY_TABLE + 2: key = key_by_offsets(&pa_offsets_table[2], thread, max, interpreter, ret); break;
     case BY_TABLE + 3: key = key_by_offsets(&pa_offsets_table[3], thread, max, interpreter, ret); break;
+    case BY_TABLE + 4: key = key_by_offsets(&pa_offsets_table[4], thread, max, interpreter, ret); break;
+    case BY_TABLE + 5: key = key_by_offsets(&pa_offsets_table[5], thread, max, interpreter, ret); break;
     case BY_API: key = key_by_api(thread, max, interpreter, ret); break;
     default: key = key_by_offsets(&pa_offsets, thread, max, interpreter, ret);
     }
@@ -308,7 +315,7 @@ int pa_stack_intern(struct pa_intern *in, PyThreadState *thread, unsigned max,
             if (entered_from_c(&pa_offsets, f))
                 continue;
             walked++;
-            PyObject *code = pointer_at(f, pa_offsets.frame_code);
+            PyObject *code = code_of(&pa_offsets, f);
             if (Py_TYPE(code) != &PyCode_Type || incomplete(f, code))
                 continue;
             frames[n] = f;
@@ -345,7 +352,7 @@ int pa_frames_self_test(PyThreadState *thread)
         return 0; /* nothing to compare */
     const char *f = first_frame(&pa_offsets, thread);
     for (; f && i < n; f = pointer_at(f, pa_offsets.frame_previous)) {
-        PyObject *code = pointer_at(f, pa_offsets.frame_code);
+        PyObject *code = code_of(&pa_offsets, f);
         if (entered_from_c(&pa_offsets, f) || Py_TYPE(code) != &PyCode_Type || incomplete(f, code))
             continue;
         if (code != api[i].code || line_of(f, code) != api[i].line)

@@ -1,6 +1,6 @@
 """Write offsets.h: where the recorder finds things inside CPython's structures.
 
-The recorder is one binary for CPython 3.10 to 3.13 and reads exact built-in
+The recorder is one binary for CPython 3.10 to 3.15 and reads exact built-in
 objects and frames without calling into Python, so it needs the offsets of a
 few fields in each minor version. This program compiles a small C probe with
 the headers of each interpreter that it is given and prints what the compiler
@@ -9,7 +9,8 @@ says, one row for each minor version:
     python native/generate_offsets.py PYTHON...      writes native/offsets.h
 
 PYTHON are paths of interpreters installed with their headers (internal ones
-included), one of each minor version. The offsets are those of LP64 builds
+included), one of each minor version; or of the folder of such headers, of an
+interpreter that does not run here. The offsets are those of LP64 builds
 with the GIL. Within a minor version CPython does not change them, and
 pa_abi_self_test() checks them in the running process all the same.
 
@@ -132,6 +133,7 @@ FIELDS = (
         },
         "interpreter_frame.executable",
     ),
+    Field("frame_code_tag", {10: "0", 14: "Py_TAG_BITS"}, note="bits of frame_code that are no address"),
     Field(
         "frame_previous",
         {10: "PyFrameObject.f_back", 11: "_PyInterpreterFrame.previous"},
@@ -154,7 +156,11 @@ FIELDS = (
         "a char",
     ),
     Field("owner_generator", {10: None, 11: "FRAME_OWNED_BY_GENERATOR"}),
-    Field("owner_cstack", {10: None, 12: "FRAME_OWNED_BY_CSTACK"}),
+    Field(
+        "owner_none",
+        {10: None, 12: "FRAME_OWNED_BY_CSTACK", 14: "FRAME_OWNED_BY_INTERPRETER"},
+        note="such owners and those after have no code",
+    ),
 )
 
 _PROBE = """
@@ -167,6 +173,9 @@ _PROBE = """
 #include <frameobject.h>
 #else
 #include <internal/pycore_frame.h>
+#endif
+#if PY_MINOR_VERSION >= 14
+#include <internal/pycore_interpframe.h>
 #endif
 #if PY_MINOR_VERSION >= 13
 #include <internal/pycore_runtime.h>
@@ -199,13 +208,17 @@ def _ask(python: str, program: str) -> str:
 def probe(python: str, compiler: str = "cc") -> dict[str, int]:
     """The numbers of one interpreter.
 
-    python: path of an interpreter installed with its headers.
+    python: path of an interpreter installed with its headers, or of these.
     Returns field name to number; `debug.` before the name: the position in
     `_Py_DebugOffsets`, counted in numbers of 8 bytes; `minor`: the version.
     Raises subprocess.CalledProcessError when it cannot be compiled.
     """
-    include = _ask(python, "import sysconfig; print(sysconfig.get_path('include'))")
-    minor = int(_ask(python, "import sys; print(sys.version_info.minor)"))
+    if Path(python).is_dir():
+        include, version = python, Path(python, "patchlevel.h").read_text()
+        minor = int(re.findall(r"^#define PY_MINOR_VERSION\s+(\d+)", version, re.M)[0])
+    else:
+        include = _ask(python, "import sysconfig; print(sysconfig.get_path('include'))")
+        minor = int(_ask(python, "import sys; print(sys.version_info.minor)"))
     lines = []
     for field in FIELDS:
         numbers = {field.name: field.expression(minor)}
@@ -216,7 +229,8 @@ def probe(python: str, compiler: str = "cc") -> dict[str, int]:
     with tempfile.TemporaryDirectory() as scratch:
         source, program = Path(scratch, "probe.c"), Path(scratch, "probe")
         source.write_text(_PROBE % "\n".join(lines))
-        headers = [f"-I{include}", f"-I{include}/internal"]
+        # Debian's pyconfig.h is in a folder beside, by architecture.
+        headers = [f"-I{include}", f"-I{include}/internal", "-idirafter", str(Path(include).parent)]
         command = [compiler, "-std=gnu11", *headers, str(source), "-o", str(program)]
         subprocess.run(command, check=True, capture_output=True)
         printed = subprocess.run([program], check=True, capture_output=True).stdout

@@ -1,6 +1,6 @@
 /* Reading CPython's exact built-in objects without calling into Python.
  *
- * One abi3 binary serves CPython 3.10 to 3.13 (builds with the GIL): the limited
+ * One abi3 binary serves CPython 3.10 to 3.15 (builds with the GIL): the limited
  * API, a few exported functions that it leaves out (declared here), and the
  * offsets of offsets.h for what has no function that neither allocates nor
  * raises. pa_abi_init() chooses the offsets of the running version; it calls
@@ -27,7 +27,7 @@
 
 #define PA_HIDDEN __attribute__((visibility("hidden")))
 
-/* exported by every CPython from 3.10 to 3.13, but not part of the limited API */
+/* exported by every CPython from 3.10 to 3.15, but not part of the limited API */
 extern PyTypeObject PyCode_Type;
 PyObject *PyCode_NewEmpty(const char *filename, const char *name, int first_line);
 

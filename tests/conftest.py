@@ -1,8 +1,8 @@
 """What the tests share: the interpreters at hand, the wheel, and environments that it is in.
 
-- `interpreter`: runs the test once with each CPython found, 3.10 to 3.13 (PATH and pyenv).
+- `interpreter`: runs the test once with each CPython found, 3.10 to 3.15 (PATH and pyenv).
 - `wheel`: the distribution, built from a clean copy of the tree; built again only when a file of
-  it has changed.
+  it has changed. Where WHEEL names one, that one.
 - `installed`: for each interpreter, a virtual environment with the wheel in it, and helpers that
   run a program there, recorded, and read the journal back with this tree's reader.
 - `installed_here`: the same for one interpreter only (the newest), where the version is no matter.
@@ -71,6 +71,8 @@ def _fingerprint(tree: Path) -> str:
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
     """The wheel of this tree, as `pip wheel` builds it."""
+    if "WHEEL" in os.environ:
+        return Path(os.environ["WHEEL"])
     tree = tmp_path_factory.mktemp("tree")
     for name in SOURCES:
         source = ROOT / name

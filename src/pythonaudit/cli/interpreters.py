@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: The versions whose frames and objects the recorder of this version can read.
-SUPPORTED = ((3, 10), (3, 13))
+SUPPORTED = ((3, 10), (3, 15))
 
 _NAME = re.compile(r"python(3(\.\d+)?)?$")
 
