@@ -9,7 +9,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip -qq
 # Nothing that is done here is recorded, but for what says so.
 unexport PYTHONAUDIT
 
-.PHONY: demo test newer lint bench soak fuzz docs clean
+.PHONY: demo test newer lint bench soak fuzz coverage docs clean
 
 demo: .venv/tools ## shows what is recorded of an application
 	@examples/demo.sh $(BIN)
@@ -27,6 +27,12 @@ fuzz: .venv/dev ## hostile text and journals: ROUNDS=100000 random changes of th
 		tests/fuzz/fuzz_mask.c native/mask.c native/mask_command.c -o build/fuzz/mask
 	@build/fuzz/mask --mutate $(or $(ROUNDS),100000) tests/fuzz/corpus/mask/*
 	@$(BIN)/python -m tests.fuzz.fuzz_reader --rounds $(or $(ROUNDS),100000) --seed $(or $(SEED),$$(date +%s))
+
+coverage: .venv/dev ## lines of C that the tests execute; ARGS chooses tests, MISSING=--missing lists the rest
+	@PATH="$$($(BIN)/python -m tests.native.coverage build/coverage --wrap):$$PATH" GCOV_ERROR_FILE=/dev/null \
+		$(BIN)/python -m pytest -q -o cache_dir=build/coverage/cache $(or $(ARGS),tests) || \
+		echo "some tests fail with counters in: those that look at descriptors and files, mostly" >&2
+	@$(BIN)/python -m tests.native.coverage build/coverage $(MISSING)
 
 docs: .venv/dev ## writes what is generated: the table of events for C, docs/coverage.md
 	@$(BIN)/python -m pythonaudit.catalog.generate

@@ -346,8 +346,10 @@ int pa_hook(const char *event, PyObject *args, void *unused)
         }
         t = pa_thread_enter();
         if (!t) {
-            if (role_of(event) == PA_ROLE_END)
+            if (role_of(event) == PA_ROLE_END && pa_origin_of(event) == PA_ORIGIN_CPYTHON) {
+                pa_recorder_end(); /* says what was lost, if that can be had by now */
                 pa_early_end();
+            }
             return 0;
         }
     }

@@ -462,11 +462,21 @@ void pa_recorder_began(const char *json, uint32_t length)
     pthread_mutex_unlock(&r->lock);
 }
 
+static int anything_lost(void)
+{
+    for (int i = 0; i < PA_LOSS_REASONS; i++)
+        if (__atomic_load_n(&pa_recorder.losses[i], __ATOMIC_RELAXED))
+            return 1;
+    return 0;
+}
+
 void pa_recorder_end(void)
 {
     struct pa_recorder *r = &pa_recorder;
     int saved = errno;
     pthread_mutex_lock(&r->lock);
+    if (!r->segment && anything_lost())
+        open_segment(); /* a last try, without rest: at least what was lost is said */
     if (r->segment) {
         struct pa_segment *s = r->segment;
         for (int i = 0; i < PA_LOSS_REASONS; i++)

@@ -1,0 +1,40 @@
+"""The native files with failing_calls.c linked in: every allocation and system call of theirs can be made to fail.
+
+`build` compiles the recorder or the shim so; `environment` says which call is to fail.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+HERE = Path(__file__).resolve().parent
+SOURCE = HERE / "failing_calls.c"
+#: What is wrapped, read from the file that does it.
+FAILING = re.findall(r"^\S.* \*?__wrap_(\w+)\(", SOURCE.read_text(), re.M)
+FAILING += re.findall(r"^WRAP(?:_OPEN)?\((?:[\w *]+, )?(\w+), \(", SOURCE.read_text(), re.M)
+
+
+def build(directory: Path, name: str) -> Path:
+    """Compiles `_recorder` or `_preload` into `directory`; returns the file."""
+    shim = name == "_preload"
+    sources = [p for p in sorted((ROOT / "native").glob("*.c")) if p.name.startswith("preload") == shim]
+    built = directory / f"{name}.abi3.so"
+    command = ["cc", "-std=gnu11", "-O1", "-g", "-fvisibility=hidden", "-fPIC", "-shared", "-Wall", "-Wextra"]
+    command += ["-Werror", "-Wl,-z,nodelete", *(f"-Wl,--wrap={function}" for function in FAILING)]
+    if not shim:
+        command += ["-DPy_LIMITED_API=0x030A0000", '-DPA_VERSION="0.0.0"']
+        command += [f"-I{sysconfig.get_path('include')}"]
+    command += [*map(str, sources), str(SOURCE), "-o", str(built), "-ldl", "-lpthread"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return built
+
+
+def environment(report: Path, *, at: int = 0, onward: int = 0) -> dict[str, str]:
+    """Variables by which the call number `at` fails, or all from number `onward`; what failed goes to `report`."""
+    return {"FAIL_AT": str(at), "FAIL_FROM": str(onward), "FAIL_REPORT": str(report)}
