@@ -81,6 +81,26 @@ static struct pa_name *find_name(const char *text, size_t length)
     return n;
 }
 
+/* Nobody wants it, whichever code of its origin raised it. */
+static inline int is_off(uint32_t origin, const uint8_t modes[PA_BY_COUNT])
+{
+    return !(origin == PA_ORIGIN_CPYTHON ? modes[PA_BY_INTERPRETER_FOR_STDLIB] | modes[PA_BY_INTERPRETER]
+                                         : modes[PA_BY_STDLIB] | modes[PA_BY_APPLICATION]);
+}
+
+/* An event that cannot be recorded, nor its thread: a loss, if it is wanted. */
+static void lose_early(const char *event, unsigned reason)
+{
+    int saved = errno;
+    size_t length = strnlen(event, NAME_LIMIT + 1);
+    const struct pa_event_rule *rule = pa_event_rule_find(event, length);
+    uint8_t modes[PA_BY_COUNT];
+    pa_policy_modes(pa_recorder.settings.policy, event, length, rule, modes);
+    if (!is_off(pa_origin_of(event), modes))
+        pa_lose(NULL, reason);
+    errno = saved;
+}
+
 /* 0, or -1: the segment is full or cannot grow. */
 static int call_anew(struct pa_thread *t, const char *event, struct called *c, struct pa_name_slot *slot)
 {
@@ -103,10 +123,11 @@ static int call_anew(struct pa_thread *t, const char *event, struct called *c, s
             pa_policy_modes(r->settings.policy, event, c->length, NULL, c->own_modes);
             c->modes = c->own_modes;
         } else {
-            c->id = pa_intern_string(&r->intern, c->name->stored, c->name->stored_length);
             c->rule = c->name->rule;
             c->modes = c->name->modes;
-            if (!c->id)
+            if (!is_off(c->origin, c->modes))
+                c->id = pa_intern_string(&r->intern, c->name->stored, c->name->stored_length);
+            if (!c->id && !is_off(c->origin, c->modes))
                 result = -1;
             else
                 *slot = (struct pa_name_slot){event, c->name, c->id, c->origin};
@@ -285,7 +306,7 @@ static int record(struct pa_thread *t, const char *event, PyObject *args, uint64
         *ret_role = c.name->role;
     if (named < 0)
         return pa_definition_failed(t);
-    if (c.name && !c.name->varies && c.modes[0] == PA_MODE_OFF)
+    if (is_off(c.origin, c.modes))
         return 0;
     if (!c.name || c.name->varies || c.modes[0] == PA_MODE_RECORD)
         if (find_stack(t, &stack) < 0)
@@ -344,8 +365,10 @@ int pa_hook(const char *event, PyObject *args, void *unused)
             pa_lose(t->segment, PA_LOSS_REENTERED);
             return 0;
         }
-        t = pa_thread_enter();
+        unsigned reason;
+        t = pa_thread_enter(&reason);
         if (!t) {
+            lose_early(event, reason);
             if (role_of(event) == PA_ROLE_END && pa_origin_of(event) == PA_ORIGIN_CPYTHON) {
                 pa_recorder_end(); /* says what was lost, if that can be had by now */
                 pa_early_end();
@@ -363,9 +386,12 @@ int pa_hook(const char *event, PyObject *args, void *unused)
     uint8_t role = PA_ROLE_NONE;
     for (int i = 0; r == 1 && i < ATTEMPTS; i++) {
         if (i) { /* another thread may have begun another segment */
+            unsigned reason;
             t->busy = 0;
-            if (!(t = pa_thread_enter()))
+            if (!(t = pa_thread_enter(&reason))) {
+                pa_lose(NULL, reason);
                 return 0;
+            }
             t->busy = 1;
         }
         r = record(t, event, args, ticks, &role);

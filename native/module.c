@@ -69,7 +69,8 @@ static void hook_in(void)
     if (!pa_recorder.hooked) {
         state = VETOED;
         pa_fail(&pa_recorder.settings, "another audit hook keeps ours out");
-        pa_thread_enter(); /* a journal that says so */
+        unsigned ignored;
+        pa_thread_enter(&ignored); /* a journal that says so */
     }
 }
 

@@ -261,8 +261,8 @@ static int open_segment(void)
     return 0;
 }
 
-/* open_segment, not again for a while after a failure; 0, or -1: a loss, counted. */
-static int open_or_lose(void)
+/* open_segment, not again for a while after a failure; 0 or -errno. */
+static int open_or_rest(void)
 {
     struct pa_recorder *r = &pa_recorder;
     int error = r->rest_error;
@@ -274,12 +274,11 @@ static int open_or_lose(void)
     if (!error)
         return 0;
     pa_fail(&r->settings, reason_of(error));
-    pa_lose(r->segment, pa_loss_of(error));
     if (r->parent_header && !r->child_told) {
         __atomic_fetch_add(&r->parent_header->losses[PA_LOSS_UNRECORDED_CHILD], 1, __ATOMIC_RELAXED);
         r->child_told = 1;
     }
-    return -1;
+    return error;
 }
 
 static struct pa_thread *new_thread(void)
@@ -324,13 +323,13 @@ static void write_owner(struct pa_thread *t)
         memset(t->counts, 0, PA_EVENT_RULES * sizeof *t->counts);
 }
 
-static struct pa_thread *enter_locked(void)
+static struct pa_thread *enter_locked(unsigned *ret_reason)
 {
     struct pa_recorder *r = &pa_recorder;
     struct pa_thread *t = pa_self;
-    int fresh = !t;
+    int fresh = !t, error;
     if (!t && !(t = new_thread())) {
-        pa_lose(r->segment, PA_LOSS_NO_MEMORY);
+        *ret_reason = PA_LOSS_NO_MEMORY;
         return NULL;
     }
     if (t->image != r->image) { /* of the process that forked us, or never used */
@@ -345,8 +344,10 @@ static struct pa_thread *enter_locked(void)
         t->number = 0;
         t->busy = 0;
     }
-    if (!r->segment && open_or_lose())
+    if (!r->segment && (error = open_or_rest())) {
+        *ret_reason = pa_loss_of(error);
         return NULL;
+    }
     if (t->segment != r->segment) {
         leave_segment(t);
         t->segment = r->segment;
@@ -373,12 +374,12 @@ static struct pa_thread *enter_locked(void)
     return t;
 }
 
-struct pa_thread *pa_thread_enter(void)
+struct pa_thread *pa_thread_enter(unsigned *ret_reason)
 {
     int saved = errno;
     pa_recorder_look();
     pthread_mutex_lock(&pa_recorder.lock);
-    struct pa_thread *t = enter_locked();
+    struct pa_thread *t = enter_locked(ret_reason);
     pthread_mutex_unlock(&pa_recorder.lock);
     errno = saved;
     return t;
@@ -391,7 +392,9 @@ static int no_space(int error)
     if (error != -ENOSPC && error != -EDQUOT && error != -ENOMEM) {
         if (error != -EFBIG)
             pa_recorder.store_open = 0;
-        return open_or_lose() ? -1 : 1;
+        error = open_or_rest();
+        if (!error)
+            return 1;
     }
     pa_fail(&pa_recorder.settings, reason_of(error));
     pa_lose(pa_recorder.segment, pa_loss_of(error));

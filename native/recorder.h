@@ -105,8 +105,9 @@ int pa_recorder_init(const struct pa_settings *settings, uint32_t way);
 /* Notices that this process was forked since. */
 void pa_recorder_look(void);
 
-/* The thread's state, current in every respect; NULL: this event is lost, and counted. */
-struct pa_thread *pa_thread_enter(void);
+/* The thread's state, current in every respect; NULL: nothing can be recorded, for the
+ * reason (PA_LOSS_*) under which the caller counts what it would have recorded. */
+struct pa_thread *pa_thread_enter(unsigned *ret_reason);
 
 /* A chunk with at least `bytes` free. 0; 1: the segment changed, ids are void;
  * -1: none to be had, the loss is counted. */

@@ -100,13 +100,15 @@ struct pa_segment *pa_segment_open(struct pa_store *store, const struct pa_ident
     s->most = store->max_bytes / 4 < PA_SEGMENT_MAX
                   ? (uint32_t)(store->max_bytes / 4) & ~(PA_CHUNK_ALIGN - 1) : PA_SEGMENT_MAX;
     s->capacity = !sequence ? PA_SEGMENT_FIRST : s->most < PA_SEGMENT_NEXT ? s->most : PA_SEGMENT_NEXT;
-    /* addresses before the file: without them, nothing is left behind */
-    void *map = mmap(NULL, PA_SEGMENT_MAX, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    /* addresses before the file: without them, nothing is left behind; the last are not ours */
+    void *map = mmap(NULL, PA_SEGMENT_MAX + PA_SPARE, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED) {
         *ret_error = -errno;
         free(s);
         return NULL;
     }
+    munmap((char *)map + PA_SEGMENT_MAX, PA_SPARE);
     int fd = pa_store_create(store, s->name, s->capacity);
     if ((fd == -ENOSPC || fd == -EDQUOT) && s->capacity > PA_SEGMENT_FIRST) /* a small one */
         fd = pa_store_create(store, s->name, s->capacity = PA_SEGMENT_FIRST);

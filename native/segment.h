@@ -14,6 +14,7 @@
 
 #define PA_SEGMENT_FIRST (128u << 10) /* bytes allocated to a process that just begins */
 #define PA_SEGMENT_NEXT (1u << 20)    /* ... and to each of its later segments */
+#define PA_SPARE (16u << 20)          /* addresses that it leaves to the program (RLIMIT_AS) */
 #define PA_REST_NS 200000000u         /* between attempts to get space, after one failed */
 
 /* What a segment says of its process. */
