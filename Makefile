@@ -21,12 +21,10 @@ soak: .venv/dev ## kills and floods for MINUTES=10
 	@MINUTES=$(or $(MINUTES),10) $(BIN)/python -m pytest -s tests/soak/soak.py
 	@SOAK=10 SEED=$$(date +%s) $(BIN)/python -m pytest tests/fault/test_kill.py tests/integration/test_lifecycle.py
 
-fuzz: .venv/dev ## hostile text and journals: ROUNDS=100000 random changes of the corpus
-	@mkdir -p build/fuzz
-	@$(CC) -std=gnu11 -g -O1 -fsanitize=address,undefined -DPA_STANDALONE -Inative \
-		tests/fuzz/fuzz_mask.c native/mask.c native/mask_command.c -o build/fuzz/mask
-	@build/fuzz/mask --mutate $(or $(ROUNDS),100000) tests/fuzz/corpus/mask/*
-	@$(BIN)/python -m tests.fuzz.fuzz_reader --rounds $(or $(ROUNDS),100000) --seed $(or $(SEED),$$(date +%s))
+fuzz: .venv/dev ## hostile text, arguments and journals: each target for MINUTES=1
+	@for target in mask encode; do \
+		$(BIN)/python -m tests.fuzz.targets $$target --seconds $$((60 * $(or $(MINUTES),1))) || exit 1; done
+	@$(BIN)/python -m tests.fuzz.fuzz_reader --seconds $$((60 * $(or $(MINUTES),1))) --seed $(or $(SEED),$$(date +%s))
 
 coverage: .venv/dev ## lines of C that the tests execute; ARGS chooses tests, MISSING=--missing lists the rest
 	@PATH="$$($(BIN)/python -m tests.native.coverage build/coverage --wrap):$$PATH" GCOV_ERROR_FILE=/dev/null \

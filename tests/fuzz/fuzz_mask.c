@@ -2,16 +2,8 @@
  * spans are in order and in bounds, and a secret that is put behind any text at
  * all is found.
  *
- *     clang -g -O1 -fsanitize=fuzzer,address,undefined -Inative \
- *         tests/fuzz/fuzz_mask.c native/mask.c native/mask_command.c -o fuzz_mask
- *     ./fuzz_mask tests/fuzz/corpus/mask
- *
- * Without clang, -DPA_STANDALONE makes a program that takes files, and after
- * --mutate N tries N random changes of each:
- *
- *     cc -g -O1 -DPA_STANDALONE -fsanitize=address,undefined ... -o fuzz_mask
- *     ./fuzz_mask --mutate 100000 tests/fuzz/corpus/mask/(asterisk)
- */
+ * targets.py builds and runs it; with -DPA_STANDALONE it takes files, and after --mutate N tries
+ * N random changes of each. */
 #include "mask.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 """Fuzz target of the journal reader: any bytes, read in every way that there is.
 
-    python -m tests.fuzz.fuzz_reader --rounds 100000 --seed 7     random changes of the corpus
+    python -m tests.fuzz.fuzz_reader --seconds 60 --seed 7         random changes of the corpus
     python -m tests.fuzz.fuzz_reader --atheris DIR -max_len=65536  coverage-guided, where atheris is installed
 
 The corpus is `tests/journals.SAMPLES` and the files of tests/fuzz/corpus/reader: segments that were once
@@ -15,6 +15,9 @@ import json
 import random
 import struct
 import sys
+import time
+from collections.abc import Iterable
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +65,8 @@ def read_everything(data: bytes) -> list[bytes]:
     assert sum(map(len, lines)) <= ANSWER_TIMES * len(data)
     keys, rows = order_rows(segment.events, {})
     assert len(keys) == len(rows) == len(lines)
-    for count in segment.counts:
-        segment.text(count.name)
+    for counted in segment.counts:
+        segment.text(counted.name)
     return lines
 
 
@@ -117,11 +120,11 @@ def corpus() -> dict[str, bytes]:
     return {name: sample() for name, sample in SAMPLES.items()} | files
 
 
-def run(rounds: int, seed: int) -> None:
-    """Reads random changes of the corpus; a failure is kept as a file and raised."""
+def run(rounds: Iterable[object], seed: int) -> None:
+    """Reads a random change of the corpus each round; a failure is kept as a file and raised."""
     chance = random.Random(seed)
     samples = list(corpus().values())
-    for _ in range(rounds):
+    for _ in rounds:
         data = change(chance.choice(samples), chance)
         try:
             check(data)
@@ -140,11 +143,12 @@ def main() -> None:
         atheris.Setup([sys.argv[0], *sys.argv[2:]], check)
         atheris.Fuzz()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10_000)
+    parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().getrandbits(32))
     args = parser.parse_args()
-    print(f"seed {args.seed}, {args.rounds} rounds")
-    run(args.rounds, args.seed)
+    end, numbers = time.monotonic() + args.seconds, count()
+    run(takewhile(lambda _: time.monotonic() < end, numbers), args.seed)
+    print(f"seed {args.seed}: {next(numbers) - 1} journals")
 
 
 if __name__ == "__main__":

@@ -16,4 +16,4 @@ def test_corpus(name: str) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_changes_of_the_corpus(seed: int) -> None:
-    run(rounds=150, seed=seed)
+    run(range(150), seed=seed)
