@@ -17,9 +17,8 @@ demo: .venv/tools ## shows what is recorded of an application
 bench: .venv/tools ## what it costs, beside what one would use instead
 	@for part in cost off read; do echo "== bench/$$part.py"; $(BIN)/python bench/$$part.py || exit 1; done
 
-soak: .venv/dev ## kills and floods for MINUTES=10
-	@MINUTES=$(or $(MINUTES),10) $(BIN)/python -m pytest -s tests/soak/soak.py
-	@SOAK=10 SEED=$$(date +%s) $(BIN)/python -m pytest tests/fault/test_kill.py tests/integration/test_lifecycle.py
+soak: .venv/dev ## kills, forks, threads, faults and floods at random for MINUTES=10
+	@MINUTES=$(or $(MINUTES),10) SEED=$(or $(SEED),$$(date +%s)) $(BIN)/python -m pytest -s -q -o faulthandler_timeout=0 tests/soak/soak.py
 
 fuzz: .venv/dev ## hostile text, arguments and journals: each target for MINUTES=1
 	@for target in mask encode; do \

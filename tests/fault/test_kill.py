@@ -123,31 +123,39 @@ def check(recording: Recording, counters: memoryview, kind: str) -> None:
     assert not written
 
 
+def killed_at_random(installed: Installed, kind: str, chance: random.Random, place: Path) -> Recording:
+    """Kills one process of that kind at a random instant and compares what it recorded; `place` is for its files."""
+    directory = place / "audit"
+    instant = int(EVENTS_MAX ** chance.random()) - 1
+    delay_ns = chance.randrange(100_000 if instant else 80_000_000)
+    with open(place / "counters", "w+b") as file:
+        file.truncate(8 * WRITERS)
+        with mmap.mmap(file.fileno(), 0) as shared:
+            # The end of this pipe tells that the last process of the group is gone.
+            alive, held = os.pipe()
+            with memoryview(shared) as view, view.cast("Q") as counters, open(alive, "rb") as pipe:
+                process = subprocess.Popen(
+                    [installed.python, "-c", PROGRAM, kind, str(file.fileno())],
+                    env=installed.environment(PYTHONAUDIT="1", PYTHONAUDIT_DIR=directory),
+                    pass_fds=(file.fileno(), held),
+                    start_new_session=True,
+                )
+                os.close(held)
+                kill_at(process, counters, instant, delay_ns)
+                pipe.read()
+                done = subprocess.CompletedProcess(process.args, process.returncode, "", "")
+                recording = Recording(directory, done)
+                check(recording, counters, kind)
+                return recording
+
+
 @pytest.mark.parametrize("kind", ["thread", "four_threads", "processes"])
 def test_killed_at_random(installed: Installed, tmp_path: Path, kind: str) -> None:
     chance = random.Random(f"{SEED} {kind} {installed.interpreter.version_text}")
-    environment = {"PYTHONAUDIT": "1"}
     for attempt in range(KILLS):
-        directory = installed.new_directory()
-        instant = int(EVENTS_MAX ** chance.random()) - 1
-        delay_ns = chance.randrange(100_000 if instant else 80_000_000)
-        with open(tmp_path / f"counters-{attempt}", "w+b") as file:
-            file.truncate(8 * WRITERS)
-            with mmap.mmap(file.fileno(), 0) as shared:
-                # The end of this pipe tells that the last process of the group is gone.
-                alive, held = os.pipe()
-                with memoryview(shared) as view, view.cast("Q") as counters, open(alive, "rb") as pipe:
-                    process = subprocess.Popen(
-                        [installed.python, "-c", PROGRAM, kind, str(file.fileno())],
-                        env=installed.environment(**environment, PYTHONAUDIT_DIR=directory),
-                        pass_fds=(file.fileno(), held),
-                        start_new_session=True,
-                    )
-                    os.close(held)
-                    kill_at(process, counters, instant, delay_ns)
-                    pipe.read()
-                    done = subprocess.CompletedProcess(process.args, process.returncode, "", "")
-                    check(Recording(directory, done), counters, kind)
+        place = tmp_path / str(attempt)
+        place.mkdir()
+        killed_at_random(installed, kind, chance, place)
 
 
 LAST_ACTS = {

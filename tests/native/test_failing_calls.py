@@ -59,7 +59,8 @@ print(raised, subprocess.run(["true"], env={}).returncode, flush=True)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 #: 400 events of 4 KB: more than the first segments hold, more than this lets stay.
-SETTINGS = {"PYTHONAUDIT_EVENTS": "app", "PYTHONAUDIT_MAX_BYTES": "1M"}
+#: CPython 3.12 and later warn of a fork while a thread that has been joined is ending.
+SETTINGS = {"PYTHONAUDIT_EVENTS": "app", "PYTHONAUDIT_MAX_BYTES": "1M", "PYTHONWARNINGS": "ignore"}
 #: As many calls at the very start keep the recorder out: without their memory there is none.
 NOT_RECORDED = 5
 
