@@ -12,6 +12,7 @@ extern PyFrameObject *PyFrame_GetBack(PyFrameObject *frame);
 #define P3 0x165667b19e3779f9u
 #define HELD_MAX 65536u
 #define FRAMES_MAX 128u
+#define LOOK_MAX 16           /* frames in which to find the `encodings` package */
 
 struct raw_frame { PyObject *code; int line; };
 
@@ -338,6 +339,30 @@ int pa_stack_intern(struct pa_intern *in, PyThreadState *thread, unsigned max,
     ret->flags = (deeper ? PA_STACK_DEEPER : 0) | (n ? 0 : PA_STACK_NONE) |
                  (!n || code_is_stdlib(raw[0].code) ? PA_STACK_STDLIB : 0);
     return lasting ? 0 : 1;
+}
+
+int pa_frames_know_stdlib(void)
+{
+    return stdlib_length != 0;
+}
+
+uint32_t pa_frames_caller(PyThreadState *thread)
+{
+    struct raw_frame raw[LOOK_MAX];
+    unsigned n = 0;
+    int deeper;
+    if (walk_mode == BY_API)
+        n = (unsigned)walk_api(thread, raw, LOOK_MAX, &deeper);
+    else
+        for (const char *f = first_frame(&pa_offsets, thread); f && n < LOOK_MAX;
+             f = pointer_at(f, pa_offsets.frame_previous)) {
+            PyObject *code = entered_from_c(&pa_offsets, f) ? NULL : code_of(&pa_offsets, f);
+            if (code && Py_TYPE(code) == &PyCode_Type && !incomplete(f, code))
+                raw[n++].code = code;
+        }
+    for (unsigned i = n; i-- > 0 && !stdlib_length;)
+        code_is_stdlib(raw[i].code);
+    return !n ? PA_STACK_NONE | PA_STACK_STDLIB : code_is_stdlib(raw[0].code) ? PA_STACK_STDLIB : 0;
 }
 
 int pa_frames_tested;

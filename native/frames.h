@@ -46,5 +46,9 @@ extern int pa_frames_tested;   /* that has been done */
 /* The standard library's directory, so that code can be told as its own. NULL:
  * learn it from the first code of the `encodings` package, which every start runs. */
 void pa_frames_set_stdlib(const char *directory);
+int pa_frames_know_stdlib(void);
+
+/* PA_STACK_STDLIB and PA_STACK_NONE of whoever is calling, without a stack; learns as well. */
+uint32_t pa_frames_caller(PyThreadState *thread);
 
 #endif

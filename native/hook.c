@@ -6,6 +6,7 @@
 
 #include "early.h"
 #include "encode.h"
+#include "guard.h"
 #include "origin.h"
 #include "xxh64.h"
 
@@ -88,6 +89,25 @@ static inline int is_off(uint32_t origin, const uint8_t modes[PA_BY_COUNT])
                                          : modes[PA_BY_STDLIB] | modes[PA_BY_APPLICATION]);
 }
 
+static inline unsigned who_raised(uint32_t origin, uint32_t stack_flags)
+{
+    int stdlib = stack_flags & PA_STACK_STDLIB;
+    if (origin == PA_ORIGIN_CPYTHON)
+        return stdlib ? PA_BY_INTERPRETER_FOR_STDLIB : PA_BY_INTERPRETER;
+    if (origin == PA_ORIGIN_HEAP && stdlib && !(stack_flags & PA_STACK_NONE))
+        return PA_BY_STDLIB;
+    return PA_BY_APPLICATION;
+}
+
+/* Who is calling, where nobody needs the stack. */
+static uint32_t caller(void)
+{
+    pthread_mutex_lock(&pa_recorder.lock);
+    uint32_t flags = pa_frames_caller(PyThreadState_Get());
+    pthread_mutex_unlock(&pa_recorder.lock);
+    return flags;
+}
+
 /* An event that cannot be recorded, nor its thread: a loss, if it is wanted. */
 static void lose_early(const char *event, unsigned reason)
 {
@@ -96,7 +116,7 @@ static void lose_early(const char *event, unsigned reason)
     const struct pa_event_rule *rule = pa_event_rule_find(event, length);
     uint8_t modes[PA_BY_COUNT];
     pa_policy_modes(pa_recorder.settings.policy, event, length, rule, modes);
-    if (!is_off(pa_origin_of(event), modes))
+    if (modes[who_raised(pa_origin_of(event), caller())] != PA_MODE_OFF)
         pa_lose(NULL, reason);
     errno = saved;
 }
@@ -166,6 +186,7 @@ static int stack_anew(struct pa_thread *t, unsigned depth, uint64_t key, struct 
         pa_frames_self_test(t->state);
         if (collecting)
             PyGC_Enable();
+        pa_guard_begin(pa_epoch);
     }
     pthread_mutex_lock(&r->lock);
     if (t->segment == r->segment) {
@@ -201,16 +222,6 @@ static inline int find_stack(struct pa_thread *t, struct pa_stack_ids *ret)
         return 0;
     }
     return stack_anew(t, depth ? depth : 1, stack.key, slot, ret);
-}
-
-static inline unsigned who_raised(const struct called *c, uint32_t stack_flags)
-{
-    int stdlib = stack_flags & PA_STACK_STDLIB;
-    if (c->origin == PA_ORIGIN_CPYTHON)
-        return stdlib ? PA_BY_INTERPRETER_FOR_STDLIB : PA_BY_INTERPRETER;
-    if (c->origin == PA_ORIGIN_HEAP && stdlib && !(stack_flags & PA_STACK_NONE))
-        return PA_BY_STDLIB;
-    return PA_BY_APPLICATION;
 }
 
 static const uint8_t source_of[PA_BY_COUNT] = {
@@ -295,6 +306,13 @@ static inline int write_heap(struct pa_thread *t, PyObject *args, const struct c
     return name < 0 ? -1 : length;
 }
 
+/* No room for its name or its stack: no loss, where nobody wants it. Results as record's. */
+static int definition_failed(struct pa_thread *t, const struct called *c)
+{
+    int unwanted = c->modes && c->modes[who_raised(c->origin, caller())] == PA_MODE_OFF;
+    return unwanted ? 0 : pa_definition_failed(t);
+}
+
 /* 0; 1: once more, the segment is another one; -1: lost, and counted. */
 static int record(struct pa_thread *t, const char *event, PyObject *args, uint64_t ticks,
                   uint8_t *ret_role)
@@ -305,13 +323,16 @@ static int record(struct pa_thread *t, const char *event, PyObject *args, uint64
     if (c.name && __builtin_expect(c.name->role, 0) && c.origin == PA_ORIGIN_CPYTHON)
         *ret_role = c.name->role;
     if (named < 0)
-        return pa_definition_failed(t);
-    if (is_off(c.origin, c.modes))
+        return definition_failed(t, &c);
+    if (is_off(c.origin, c.modes)) {
+        if (__builtin_expect(!pa_frames_know_stdlib(), 0))
+            caller(); /* what comes later is to be told apart */
         return 0;
+    }
     if (!c.name || c.name->varies || c.modes[0] == PA_MODE_RECORD)
         if (find_stack(t, &stack) < 0)
-            return pa_definition_failed(t);
-    unsigned by = who_raised(&c, stack.flags);
+            return definition_failed(t, &c);
+    unsigned by = who_raised(c.origin, stack.flags);
     uint8_t mode = c.modes[by];
     if (mode != PA_MODE_RECORD)
         return mode == PA_MODE_COUNT ? count(t, &c, source_of[by]) : 0;

@@ -97,7 +97,7 @@ static void *define(struct pa_intern *in, struct pa_definitions *d, uint32_t kin
         pa_chunk_publish(c);
         d->chunk = c;
         d->heap = PA_CHUNK_HEADER_SIZE;
-        d->entries = c->size;
+        d->entries = size;
         if (d->next_size < CHUNK_MAX)
             d->next_size *= 2;
     }

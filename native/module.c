@@ -1,6 +1,7 @@
 /* The extension module `pythonaudit._recorder`, and the way in for the preload shim. */
 #include "hook.h"
 #include "early.h"
+#include "guard.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -65,6 +66,7 @@ static void hook_in(void)
 {
     if (PySys_AddAuditHook(pa_hook, NULL) != 0)
         PyErr_Clear();
+    pa_guard_begin(pa_epoch);
     pa_recorder.hooked = pa_hook_canary();
     if (!pa_recorder.hooked) {
         state = VETOED;

@@ -1,4 +1,5 @@
 #include "recorder.h"
+#include "guard.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -97,7 +98,9 @@ void pa_fail(const struct pa_settings *settings, const char *why)
 
 void pa_recorder_touch(void)
 {
-    __atomic_store_n(pa_epoch, ++pa_recorder.epoch, __ATOMIC_RELEASE);
+    __atomic_store_n(pa_epoch, ++pa_recorder.epoch, __ATOMIC_SEQ_CST);
+    if (pa_guard_waits())
+        __atomic_store_n(pa_epoch, UINT64_MAX, __ATOMIC_RELEASE);
 }
 
 /* The memory of the process that forked us is no longer our journal. What threads
@@ -208,6 +211,19 @@ static void retire(struct pa_segment *old)
     pa_segment_release(old);
 }
 
+/* Pages could not be had any more (guard.h). If they were of the current segment, it is left. */
+static void leave_lost_pages(void)
+{
+    struct pa_recorder *r = &pa_recorder;
+    struct pa_segment *lost = r->segment;
+    if (lost && pa_guard_lost(lost->header)) {
+        r->segment = NULL;
+        r->meta_chunk = NULL;
+        retire(lost);
+    }
+    pa_recorder_touch();
+}
+
 /* A new current segment with the attributes of the process. 0 or -errno; then the
  * one before, if any, stays current. */
 static int open_segment(void)
@@ -255,7 +271,7 @@ static int open_segment(void)
     if (old)
         retire(old);
     if (r->parent_header) {
-        munmap(r->parent_header, PA_SEGMENT_MAX);
+        pa_segment_unmap(r->parent_header);
         r->parent_header = NULL;
     }
     return 0;
@@ -332,6 +348,8 @@ static struct pa_thread *enter_locked(unsigned *ret_reason)
         *ret_reason = PA_LOSS_NO_MEMORY;
         return NULL;
     }
+    if (pa_guard_take())
+        leave_lost_pages();
     if (t->image != r->image) { /* of the process that forked us, or never used */
         t->image = r->image;
         t->segment = NULL;
@@ -490,6 +508,7 @@ void pa_recorder_end(void)
         pa_segment_close(s, &r->store, PA_STATE_CLEAN_END);
     }
     r->hooked = 0;
+    pa_guard_end();
     pthread_mutex_unlock(&r->lock);
     errno = saved;
 }

@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "guard.h"
+
 uint32_t pa_clock_kind = PA_CLOCK_MONOTONIC;
 
 static struct pa_segment *mapped;
@@ -130,6 +132,7 @@ struct pa_segment *pa_segment_open(struct pa_store *store, const struct pa_ident
         free(s);
         return NULL;
     }
+    pa_guard_add(map, PA_SEGMENT_MAX);
     struct pa_header *h = s->header = map;
     h->format_major = PA_FORMAT_MAJOR;
     h->header_size = PA_HEADER_SIZE;
@@ -150,7 +153,7 @@ struct pa_segment *pa_segment_open(struct pa_store *store, const struct pa_ident
     h->begin_monotonic = now.monotonic;
     h->begin_realtime = now.realtime;
     h->ticks_hz = pa_clock_rate(start, pa_clock_anchor());
-    h->used = PA_HEADER_SIZE;
+    h->used = s->used = PA_HEADER_SIZE;
     __atomic_thread_fence(__ATOMIC_RELEASE);
     memcpy(h->magic, PA_MAGIC, 8);
     s->next = mapped;
@@ -162,7 +165,7 @@ struct pa_chunk *pa_segment_chunk(struct pa_segment *s, struct pa_store *store, 
                                   uint32_t size, uint32_t first_id, int *ret_error)
 {
     struct pa_header *h = s->header;
-    uint32_t end = h->used + size;
+    uint32_t end = s->used + size;
     if (s->closed || end > s->most) {
         *ret_error = -EFBIG;
         return NULL;
@@ -189,13 +192,13 @@ struct pa_chunk *pa_segment_chunk(struct pa_segment *s, struct pa_store *store, 
         }
         s->capacity = capacity;
     }
-    struct pa_chunk *c = (struct pa_chunk *)((uint8_t *)h + h->used);
+    struct pa_chunk *c = (struct pa_chunk *)((uint8_t *)h + s->used);
     c->size = size;
     c->generation = ++s->generation;
     c->kind = (uint16_t)kind;
     c->entry_size = kind == PA_CHUNK_EVENTS ? 32 : 16;
     c->first_id = first_id;
-    pa_commit(&h->used, end);
+    pa_commit(&h->used, s->used = end);
     return c;
 }
 
@@ -213,9 +216,15 @@ void pa_segment_close(struct pa_segment *s, struct pa_store *store, uint32_t sta
     h->end_monotonic = now.monotonic;
     h->end_realtime = now.realtime;
     pa_commit(&h->state, state);
-    if (h->used < s->capacity &&
-        pa_store_trim(store, s->name, s->device, s->inode, s->capacity, h->used) == 0)
-        s->capacity = h->used;
+    if (s->used < s->capacity &&
+        pa_store_trim(store, s->name, s->device, s->inode, s->capacity, s->used) == 0)
+        s->capacity = s->used;
+}
+
+void pa_segment_unmap(struct pa_header *header)
+{
+    pa_guard_drop(header);
+    munmap(header, PA_SEGMENT_MAX);
 }
 
 void pa_segment_release(struct pa_segment *s)
@@ -226,7 +235,7 @@ void pa_segment_release(struct pa_segment *s)
     while (*link != s)
         link = &(*link)->next;
     *link = s->next;
-    munmap(s->header, PA_SEGMENT_MAX);
+    pa_segment_unmap(s->header);
     free(s);
 }
 
@@ -237,7 +246,7 @@ struct pa_header *pa_segments_forget(struct pa_segment *keep)
         struct pa_segment *s = mapped;
         mapped = s->next;
         if (s != keep)
-            munmap(s->header, PA_SEGMENT_MAX);
+            pa_segment_unmap(s->header);
         free(s);
     }
     return kept;

@@ -28,6 +28,7 @@ struct pa_segment {
     struct pa_header *header;   /* start of the mapping */
     uint32_t capacity;          /* bytes allocated on disk ... */
     uint32_t most;              /* ... and at the most */
+    uint32_t used;              /* as in the header, which its user can change under us */
     uint32_t generation;        /* of the newest chunk */
     uint32_t writers;           /* threads that hold a chunk of it */
     int closed;
@@ -58,8 +59,9 @@ void pa_segment_close(struct pa_segment *segment, struct pa_store *store, uint32
 void pa_segment_release(struct pa_segment *segment);
 
 /* In a forked child: the parent's segments are not ours. Unmaps all but `keep`, which
- * may be NULL; its mapping is the caller's now, to be unmapped with PA_SEGMENT_MAX. */
+ * may be NULL; its mapping is the caller's now, to be given to pa_segment_unmap. */
 struct pa_header *pa_segments_forget(struct pa_segment *keep);
+void pa_segment_unmap(struct pa_header *header);
 
 static inline uint32_t pa_round_chunk(uint32_t bytes)
 {

@@ -382,15 +382,16 @@ int pa_store_create(struct pa_store *s, const char *name, uint64_t bytes)
     return file.fd;
 }
 
-/* The box, and in it the file of that name if it still is that file. */
+/* The box, and in it the file of that name if it still is that file, as long as it was. */
 static int open_known(struct pa_held *ret_box, struct pa_held *ret, const struct pa_store *s,
-                      const char *name, uint64_t device, uint64_t inode)
+                      const char *name, uint64_t device, uint64_t inode, uint64_t length)
 {
     int error = enter_box(ret_box, s);
     if (error != 0)
         return error;
     error = open_file(ret, ret_box, name, 0);
-    if (error == 0 && (ret->st.st_dev != device || ret->st.st_ino != inode)) {
+    if (error == 0 && (ret->st.st_dev != device || ret->st.st_ino != inode ||
+                       (uint64_t)ret->st.st_size != length)) {
         pa_held_close(ret);
         error = -ESTALE;
     }
@@ -403,7 +404,7 @@ int pa_store_grow(struct pa_store *s, const char *name, uint64_t device, uint64_
                   uint64_t from, uint64_t to)
 {
     struct pa_held box, file;
-    int error = open_known(&box, &file, s, name, device, inode);
+    int error = open_known(&box, &file, s, name, device, inode, from);
     if (error != 0)
         return error;
     error = charge(s, &box, to - from);
@@ -424,7 +425,7 @@ int pa_store_trim(struct pa_store *s, const char *name, uint64_t device, uint64_
                   uint64_t from, uint64_t to)
 {
     struct pa_held box, file;
-    int error = open_known(&box, &file, s, name, device, inode);
+    int error = open_known(&box, &file, s, name, device, inode, from);
     if (error != 0)
         return error;
     if (ftruncate(file.fd, (off_t)to) != 0)

@@ -43,7 +43,7 @@ int pa_store_open(struct pa_store *ret, const char *dir, uint64_t max_bytes, int
 /* A new file of `bytes` zero bytes, allocated and charged: its descriptor (which is to be
  * closed by pa_store_close). Errors of this call and the next: -ENOSPC the disk, a quota or
  * RLIMIT_FSIZE is full; -EDQUOT max_bytes is reached, with stop_on_full or nothing left
- * that may go; -ESTALE the box (or the file) is no longer the one that it was; -ENOENT it
+ * that may go; -ESTALE the box (or the file) is no longer what it was; -ENOENT it
  * is gone; others as the kernel gives them. Nothing is left behind then. After an error
  * other than -ENOSPC and -EDQUOT, pa_store_open may find another place. */
 int pa_store_create(struct pa_store *s, const char *name, uint64_t bytes);

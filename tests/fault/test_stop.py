@@ -68,9 +68,13 @@ while True:
 
 
 # Events that nobody wants, some of names that are new, among those that there is no room for.
-UNWANTED = 'os.listdir("/"); os.access(place, 0); attempt(compile, "1", "", "eval"); sys.audit("cpython.run_file")'
-
-
+UNWANTED = """
+import glob
+glob.glob("/x*")
+os.listdir("/")
+attempt(compile, "1", "", "eval")
+sys.audit("cpython.run_file")
+"""
 UNWANTED_TROUBLES = {
     "at the start": Trouble(
         UNWANTED, RAISE_SOFT.format("FSIZE"), before=0, prefix=("prlimit", "--fsize=0:unlimited", "--")

@@ -1,21 +1,11 @@
 """What docs/threat-model.md discloses is so: no worse than it says, and with the traces that it names."""
 
-import signal
 import stat
 from pathlib import Path
 
 from pythonaudit.journal.layout import STATE_CLEAN_END, STATE_OPEN
 from pythonaudit.journal.summary import Summary, summarise
 from tests.conftest import Installed
-
-CUT_OFF = """
-import os, sys
-from pathlib import Path
-(segment,) = Path(sys.argv[1]).glob("journal/*/*.pyaudit")
-os.truncate(segment, 0)
-print("cut", flush=True)
-sys.audit("shop.order.paid")
-"""
 
 # Finds the list of C hooks in _PyRuntime, by the hook that lies in our file, and empties it.
 UNHOOK = """
@@ -46,18 +36,6 @@ def only_segment(directory: Path) -> Summary:
     summary = summarise(path)
     assert summary
     return summary
-
-
-def test_a_segment_that_its_own_user_cuts_off_ends_that_process_only(
-    installed_here: Installed, tmp_path: Path
-) -> None:
-    directory = tmp_path / "audit"
-    done = installed_here.record(["-c", CUT_OFF, directory], directory=directory, status=-signal.SIGBUS)
-    assert done.completed.stdout == "cut\n"
-    installed_here.record("import sys; sys.audit('shop.order.paid')", directory=directory)
-    sizes = sorted(path.stat().st_size for path in directory.glob("journal/*/*.pyaudit"))
-    assert sizes[0] == 0
-    assert sizes[1] > 0
 
 
 def test_a_process_can_stop_its_own_recording_and_that_shows(installed: Installed) -> None:
