@@ -32,8 +32,8 @@ int pa_held_open(struct pa_held *ret, const struct pa_held *parent, const char *
                  int flags, mode_t mode)
 {
     int at = parent != NULL ? parent->fd : AT_FDCWD;
-    if (parent != NULL && !pa_held_still(parent))
-        return -EBADF;
+    if (parent != NULL ? !pa_held_still(parent) : fstat(0, &ret->st) != 0 && errno != EBADF)
+        return -EBADF;          /* or a filter forbids to look: nothing could be closed again */
     ret->fd = openat(at, name, flags | O_CLOEXEC, mode);
     if (ret->fd < 0)
         return -errno;

@@ -256,8 +256,9 @@ static int allocate(const struct pa_held *file, uint64_t from, uint64_t to)
     if (!pa_held_still(file))
         error = -EBADF;
     else if (fallocate(file->fd, 0, (off_t)from, (off_t)(to - from)) != 0)
-        error = errno == EOPNOTSUPP || errno == ENOSYS ? write_zeros(file->fd, (off_t)from, (off_t)to)
-                                                       : -errno;
+        /* EPERM: a filter of system calls that does not know it */
+        error = errno == EOPNOTSUPP || errno == ENOSYS || errno == EPERM
+                    ? write_zeros(file->fd, (off_t)from, (off_t)to) : -errno;
     pa_signals_release(&held, SIGXFSZ);
     return as_no_room(error);
 }

@@ -77,7 +77,9 @@ def attempt(what, *arguments):
 
 def report():
     print("raised", raised)
-    print("descriptors", [fd for fd in range(256) if is_open(fd)])
+    lowest = os.dup(1)
+    os.close(lowest)
+    print("descriptors", lowest, [fd for fd in range(256) if is_open(fd)])
     print("signals", [str(signal.getsignal(n)).split(" at ")[0] for n in sorted(signal.Signals)])
     print("held back", signal.pthread_sigmask(signal.SIG_BLOCK, ()), signal.sigpending())
     print("limits", [resource.getrlimit(n) for n in range(16)])
