@@ -97,8 +97,10 @@ struct pa_segment *pa_segment_open(struct pa_store *store, const struct pa_ident
     for (int i = 0; i < 16; i++)
         snprintf(hex + 2 * i, 3, "%02x", who->process[i]);
     struct pa_instant now = pa_clock_anchor();
-    snprintf(s->name, sizeof s->name, "%016llx-%s-%06u.pyaudit",
-             (unsigned long long)now.realtime, hex, sequence);
+    /* names of a process are in order, also where the clock was set back: the least is the oldest */
+    static uint64_t latest;
+    latest = now.realtime > latest ? now.realtime : latest + 1;
+    snprintf(s->name, sizeof s->name, "%016llx-%s-%06u.pyaudit", (unsigned long long)latest, hex, sequence);
     s->most = store->max_bytes / 4 < PA_SEGMENT_MAX
                   ? (uint32_t)(store->max_bytes / 4) & ~(PA_CHUNK_ALIGN - 1) : PA_SEGMENT_MAX;
     s->capacity = !sequence ? PA_SEGMENT_FIRST : s->most < PA_SEGMENT_NEXT ? s->most : PA_SEGMENT_NEXT;

@@ -1,0 +1,93 @@
+"""The clock is set while a program runs: the order of events stays what it was, and so does what is oldest."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Installed, Recording
+from tests.fault.troubles import kept_numbers
+from tests.fault.ways import OLDEST_AND_NEWEST, record_beside
+from tests.recorded import lost, threads
+
+SOURCE = Path(__file__).with_name("set_clock.c")
+HOUR = 3600
+PROGRAM = """
+import ctypes, sys, threading, time
+clock = ctypes.CDLL({clock!r})
+def raise_events(numbers, audit=sys.audit):
+    for n in numbers:
+        audit("app.event", n, "x" * 900)
+"""
+
+
+@pytest.fixture(scope="session")
+def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shared object."""
+    built = tmp_path_factory.mktemp("clock") / "clock.so"
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", built, SOURCE], check=True)
+    return built
+
+
+def record_set(
+    installed: Installed, way: str, clock: Path, program: str, settings: dict[str, str | Path] | None = None
+) -> Recording:
+    """Records it; it may set its clock."""
+    settings = {"PYTHONAUDIT_EVENTS": "app", "LD_PRELOAD": clock} | (settings or {})
+    return record_beside(installed, way, PROGRAM.format(clock=str(clock)) + program, settings)
+
+
+@OLDEST_AND_NEWEST
+@pytest.mark.parametrize("by", [-HOUR, HOUR])
+def test_order(installed: Installed, way: str, clock: Path, by: int) -> None:
+    """Also over the segments that follow, whose names begin with the time."""
+    program = f"""
+raise_events(range(50))
+clock.set_clock({by})
+raise_events(range(50, 12000))
+clock.set_clock({-by})
+raise_events(range(12000, 24000))
+"""
+    recording = record_set(installed, way, clock, program)
+    assert kept_numbers(recording) == list(range(24000))
+    threads(recording.journal.events())
+    assert lost(recording) == {}
+
+
+@OLDEST_AND_NEWEST
+def test_order_of_threads(installed: Installed, way: str, clock: Path) -> None:
+    """Each thread's own is exact, with a clock that goes to and fro; between them it is that of time."""
+    program = """
+turns = [threading.Semaphore(1), threading.Semaphore(0)]
+def take_turns(which):
+    for n in range(3000):
+        turns[which].acquire()
+        if n % 500 == 250:
+            clock.set_clock(-3600 * (n % 1000 > 500))
+        raise_events([2 * n + which])
+        turns[1 - which].release()
+others = [threading.Thread(target=take_turns, args=(which,)) for which in range(2)]
+for thread in others: thread.start()
+for thread in others: thread.join()
+"""
+    recording = record_set(installed, way, clock, program)
+    kept = kept_numbers(recording)
+    assert [n for n in kept if n % 2 == 0] == list(range(0, 6000, 2))
+    assert [n for n in kept if n % 2 == 1] == list(range(1, 6000, 2))
+    assert lost(recording) == {}
+
+
+@OLDEST_AND_NEWEST
+def test_what_is_oldest(installed: Installed, way: str, clock: Path) -> None:
+    """What goes to make room is what was recorded first, whatever the clock said then."""
+    program = """
+raise_events(range(6000))
+clock.set_clock(-3600)
+raise_events(range(6000, 24000))
+"""
+    recording = record_set(installed, way, clock, program, {"PYTHONAUDIT_MAX_BYTES": "8M"})
+    kept = kept_numbers(recording)
+    assert kept == list(range(kept[0], 24000))
+    assert lost(recording)["evicted"] == kept[0]
