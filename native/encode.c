@@ -233,14 +233,68 @@ static NOINLINE void encode_by_rule(struct pa_encoder *e, PyObject *object, enum
     }
 }
 
+/* Most arguments are short texts with nothing to escape or mask, small numbers and None. */
+static inline uint8_t *put_usual(uint8_t *at, const uint8_t *limit, PyObject *object, const struct pa_event_rule *rule)
+{
+    PyTypeObject *type = object ? Py_TYPE(object) : NULL;
+    if (type == &PyUnicode_Type) {
+        struct pa_text text;
+        if (pa_str_read(object, &text) < 0 || !text.ascii || text.length > limit - at - 2 || text.length > PA_TEXT_MAX ||
+            (!rule && *(const uint8_t *)text.data == '-') || /* an option: it tells of the next argument */
+            pa_copy_special(at + 1, text.data, (size_t)text.length))
+            return NULL;
+        at[0] = '"';
+        at[text.length + 1] = '"';
+        return at + text.length + 2;
+    }
+    if (type == &PyLong_Type) {
+        struct pa_int view;
+        if (pa_int_read(object, &view) < 0 || view.count > 1 || limit - at < 11)
+            return NULL;
+        uint32_t value = view.count ? view.digits[0] : 0;
+        if (view.negative)
+            *at++ = '-';
+        if (value < 10) {
+            *at++ = (uint8_t)('0' + value);
+            return at;
+        }
+        uint8_t digits[10], *from = digits + sizeof digits;
+        for (; value; value /= 10)
+            *--from = (uint8_t)('0' + value % 10);
+        while (from < digits + sizeof digits)
+            *at++ = *from++;
+        return at;
+    }
+    if (object == Py_None && limit - at >= 4)
+        return (uint8_t *)memcpy(at, "null", 4) + 4;
+    return NULL;
+}
+
 int pa_encode_args(uint8_t *out, uint32_t room, PyObject *args, const struct pa_event_rule *rule,
                    uint32_t reveal, const struct pa_text_sink *sink, uint16_t *ret_notes)
 {
     uint32_t usable = room < PA_ARGS_MAX ? room : PA_ARGS_MAX;
-    struct pa_encoder e = {.json = {out, out + usable, 0, 0}, .sink = sink, .reveal = reveal};
     Py_ssize_t i = 0, size = args ? Py_SIZE(args) : 0;
-    if (pa_open(&e, '[') < 0)
+    if (usable < PA_RESERVE + 1)
         return -1;
+    uint8_t *at = out, *limit = out + usable - PA_RESERVE;
+    *at++ = '[';
+    for (; i < size && i < PA_ITEMS_MAX && at < limit; i++) {
+        enum pa_arg_rule how = rule && i < rule->nargs ? (enum pa_arg_rule)rule->args[i] : PA_ARG_VALUE;
+        if (how != PA_ARG_VALUE && how != PA_ARG_PATH)
+            break;
+        uint8_t *next = put_usual(at + (i > 0), limit, pa_tuple_item(args, i), rule);
+        if (!next)
+            break;
+        if (i)
+            *at = ',';
+        at = next;
+    }
+    if (i == size) {
+        *at++ = ']';
+        return (int)(at - out);
+    }
+    struct pa_encoder e = {.json = {at, limit, 0, 0}, .sink = sink, .reveal = reveal};
     for (; i < size && i < PA_ITEMS_MAX; i++) {
         struct pa_mark mark = pa_mark_item(&e, i);
         PyObject *object = pa_tuple_item(args, i);

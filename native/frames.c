@@ -10,15 +10,13 @@ extern PyFrameObject *PyFrame_GetBack(PyFrameObject *frame);
 #define P1 0x9e3779b185ebca87u
 #define P2 0xc2b2ae3d27d4eb4fu
 #define P3 0x165667b19e3779f9u
+#define P4 0x27d4eb2f165667c5u
 #define HELD_MAX 65536u
 #define FRAMES_MAX 128u
 #define LOOK_MAX 16           /* frames in which to find the `encodings` package */
 
 struct raw_frame { PyObject *code; int line; };
 
-/* how frames are read: BY_TABLE + row of pa_offsets_table, where all its offsets hold */
-enum { BY_OFFSETS, BY_API, BY_TABLE };
-static unsigned walk_mode = BY_OFFSETS;
 static char stdlib_dir[4096];
 static size_t stdlib_length;
 
@@ -57,7 +55,7 @@ INLINE uint64_t identity_of(const struct pa_offsets *o, const void *code)
         return *(const uint32_t *)((const char *)code + o->code_version) * P2;
     return (uintptr_t)pointer_at(code, o->code_linetable) * P2 +
            (uintptr_t)pointer_at(code, o->code_qualname) * P3 +
-           (uintptr_t)pointer_at(code, o->code_filename) * P1 +
+           (uintptr_t)pointer_at(code, o->code_filename) * P4 +
            *(const uint32_t *)((const char *)code + o->code_firstline);
 }
 
@@ -66,65 +64,76 @@ INLINE uint64_t frame_value(const struct pa_offsets *o, const char *frame, const
     /* From 3.11 on an instruction's address lies in its code and names it too. */
     uint64_t at = o->code_bytes == PA_ABSENT
                       ? (uintptr_t)pointer_at(frame, o->frame_instruction)
-                      : (uintptr_t)code + *(const uint32_t *)(frame + o->frame_instruction) * P2;
-    uint64_t v = (at ^ identity_of(o, code)) * P1;
-    return v ^ v >> 32;
+                      : (uintptr_t)code + ((uint64_t)*(const uint32_t *)(frame + o->frame_instruction) << 32);
+    return at ^ identity_of(o, code);
 }
 
-INLINE uint64_t key_by_offsets(const struct pa_offsets *o, PyThreadState *thread, unsigned max,
-                               uint64_t key, struct pa_stack *ret)
+/* Tells a key of so many frames, with or without more behind them, from any other; never 0. */
+INLINE uint64_t finish(uint64_t key, unsigned depth, int deeper)
 {
-    unsigned depth = 0;
+    key = (key + depth * 2 + (unsigned)deeper) * P1;
+    return (key ^ key >> 29) | 1;
+}
+
+/* A polynomial of the frames: one product and one sum a frame wait for the frame before, which is
+ * no longer than finding the next frame takes. */
+INLINE uint64_t key_by_offsets(const struct pa_offsets *o, PyThreadState *thread, unsigned max, uint64_t key)
+{
+    unsigned left = max;
     const char *f = first_frame(o, thread);
-    while (f && depth < max) {
-        if (!entered_from_c(o, f)) {
-            key = (key << 9 | key >> 55) + frame_value(o, f, code_of(o, f));
-            depth++;
+    while (f && left) {
+        if (__builtin_expect(!entered_from_c(o, f), 1)) {
+            key = key * P1 + frame_value(o, f, code_of(o, f));
+            left--;
         }
         f = pointer_at(f, o->frame_previous);
     }
     while (f && entered_from_c(o, f))
         f = pointer_at(f, o->frame_previous);
-    ret->depth = depth;
-    ret->deeper = f != NULL;
-    return key;
+    return left == max ? 0 : finish(key, max - left, f != NULL);
 }
 
 static int walk_api(PyThreadState *thread, struct raw_frame *out, unsigned max, int *ret_deeper);
 
-static uint64_t key_by_api(PyThreadState *thread, unsigned max, uint64_t key, struct pa_stack *ret)
+static uint64_t key_by_api(PyThreadState *thread, unsigned max, uint64_t key)
 {
     struct raw_frame frames[FRAMES_MAX];
-    ret->depth = (unsigned)walk_api(thread, frames, max, &ret->deeper);
-    for (unsigned i = 0; i < ret->depth; i++)
-        key = (key << 9 | key >> 55) +
-              ((uintptr_t)frames[i].code ^ identity_of(&pa_offsets, frames[i].code) ^
-               (uint64_t)frames[i].line << 48) * P1;
-    return key;
+    int deeper;
+    unsigned depth = (unsigned)walk_api(thread, frames, max, &deeper);
+    for (unsigned i = 0; i < depth; i++)
+        key = key * P1 + ((uintptr_t)frames[i].code ^ identity_of(&pa_offsets, frames[i].code) ^
+                          (uint64_t)frames[i].line << 40);
+    return depth ? finish(key, depth, deeper) : 0;
 }
+
+static uint64_t key_by_other_offsets(PyThreadState *thread, unsigned max, uint64_t key)
+{
+    return key_by_offsets(&pa_offsets, thread, max, key);
+}
+
+/* With offsets that are constants, half the instructions. */
+#define KEY_BY_ROW(row) \
+    static uint64_t key_by_row_##row(PyThreadState *thread, unsigned max, uint64_t key) \
+    { \
+        return key_by_offsets(&pa_offsets_table[row], thread, max, key); \
+    }
+KEY_BY_ROW(0)
+KEY_BY_ROW(1)
+KEY_BY_ROW(2)
+KEY_BY_ROW(3)
+KEY_BY_ROW(4)
+KEY_BY_ROW(5)
+
+static pa_stack_key_function *const keys_by_row[] = {key_by_row_0, key_by_row_1, key_by_row_2, key_by_row_3,
+                                                   key_by_row_4, key_by_row_5};
+
+pa_stack_key_function *pa_stack_key = key_by_other_offsets;
 
 void pa_frames_init(void)
 {
-    for (unsigned i = 0; i < sizeof pa_offsets_table / sizeof *pa_offsets_table; i++)
+    for (unsigned i = 0; i < sizeof keys_by_row / sizeof *keys_by_row; i++)
         if (!memcmp(&pa_offsets, &pa_offsets_table[i], sizeof pa_offsets))
-            walk_mode = BY_TABLE + i;
-}
-
-void pa_stack_key(PyThreadState *thread, unsigned max, uint64_t interpreter, struct pa_stack *ret)
-{
-    uint64_t key;
-    switch (walk_mode) { /* with offsets that are constants, half the instructions */
-    case BY_TABLE + 0: key = key_by_offsets(&pa_offsets_table[0], thread, max, interpreter, ret); break;
-    case BY_TABLE + 1: key = key_by_offsets(&pa_offsets_table[1], thread, max, interpreter, ret); break;
-    case BY_TABLE + 2: key = key_by_offsets(&pa_offsets_table[2], thread, max, interpreter, ret); break;
-    case BY_TABLE + 3: key = key_by_offsets(&pa_offsets_table[3], thread, max, interpreter, ret); break;
-    case BY_TABLE + 4: key = key_by_offsets(&pa_offsets_table[4], thread, max, interpreter, ret); break;
-    case BY_TABLE + 5: key = key_by_offsets(&pa_offsets_table[5], thread, max, interpreter, ret); break;
-    case BY_API: key = key_by_api(thread, max, interpreter, ret); break;
-    default: key = key_by_offsets(&pa_offsets, thread, max, interpreter, ret);
-    }
-    key = (key + ret->depth * 2 + (unsigned)ret->deeper) * P1;
-    ret->key = ret->depth ? (key ^ key >> 29) | 1 : 0;
+            pa_stack_key = keys_by_row[i];
 }
 
 static int incomplete(const char *frame, PyObject *code)
@@ -267,7 +276,7 @@ static int resolve(struct pa_intern *in, PyObject *code, const char *frame, int 
     struct pa_site *site = NULL;
     if (frame) {
         key = frame_value(&pa_offsets, frame, code) + interpreter * P3;
-        site = &in->sites[key & (PA_SITES - 1)];
+        site = &in->sites[key * P1 >> 40 & (PA_SITES - 1)];
         if (site->code && site->key == key) {
             *ret_code = site->code;
             *ret_line = site->line;
@@ -306,7 +315,7 @@ int pa_stack_intern(struct pa_intern *in, PyThreadState *thread, unsigned max,
         memset(in->sites, 0, PA_SITES * sizeof *in->sites);
         *ret_flush = 1;
     }
-    if (walk_mode == BY_API) {
+    if (pa_stack_key == key_by_api) {
         n = (unsigned)walk_api(thread, raw, max, &deeper);
         memset(frames, 0, sizeof frames);
     } else {
@@ -351,7 +360,7 @@ uint32_t pa_frames_caller(PyThreadState *thread)
     struct raw_frame raw[LOOK_MAX];
     unsigned n = 0;
     int deeper;
-    if (walk_mode == BY_API)
+    if (pa_stack_key == key_by_api)
         n = (unsigned)walk_api(thread, raw, LOOK_MAX, &deeper);
     else
         for (const char *f = first_frame(&pa_offsets, thread); f && n < LOOK_MAX;
@@ -385,6 +394,6 @@ int pa_frames_self_test(PyThreadState *thread)
         i++;
     }
     if (i != n)
-        walk_mode = BY_API;
+        pa_stack_key = key_by_api;
     return i == n ? 0 : -1;
 }

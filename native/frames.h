@@ -15,12 +15,6 @@
 #include "pyabi.h"
 #include "intern.h"
 
-struct pa_stack {
-    uint64_t key;       /* 0: no Python frame */
-    unsigned depth;
-    int deeper;         /* frames beyond the limit */
-};
-
 enum { PA_STACK_STDLIB = 1, PA_STACK_DEEPER = 2, PA_STACK_NONE = 4, PA_STACK_LOST = 8 };
 
 /* What a stack came to. */
@@ -29,8 +23,9 @@ struct pa_stack_ids { uint32_t node, flags; };
 /* After pa_abi_init. */
 void pa_frames_init(void);
 
-/* The key of the current stack, at most `max` frames (>= 1). */
-void pa_stack_key(PyThreadState *thread, unsigned max, uint64_t interpreter, struct pa_stack *ret);
+/* The key of the current stack, at most `max` frames (>= 1); 0: there is no Python frame. */
+typedef uint64_t pa_stack_key_function(PyThreadState *thread, unsigned max, uint64_t interpreter);
+extern PA_HIDDEN pa_stack_key_function *pa_stack_key;
 
 /* Nodes of the current stack. 0; 1 when its key must not be cached; or -1 with
  * in->error when a definition could not be written. May set *ret_flush: every

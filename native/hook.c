@@ -21,16 +21,6 @@ static const char canary_name[] = "pythonaudit.canary";
 
 extern int PySys_Audit(const char *event, const char *format, ...);
 
-/* What an event is called, and what is known of that name. */
-struct called {
-    const struct pa_name *name;         /* NULL: stored with the event */
-    const char *text;
-    uint32_t length, id, origin;
-    const struct pa_event_rule *rule;
-    const uint8_t *modes;
-    uint8_t own_modes[PA_BY_COUNT];
-};
-
 /* Messages are not kept as names: each login would be another one. */
 static int is_message(const char *text, size_t length)
 {
@@ -44,6 +34,31 @@ static uint8_t role_of(const char *text)
     if (!strcmp(text, "cpython.PyInterpreterState_Clear"))
         return PA_ROLE_INTERPRETER;
     return PA_ROLE_NONE;
+}
+
+static void set_head(struct pa_name *n)
+{
+    size_t taken = n->length + 1 < sizeof n->head ? n->length + 1 : sizeof n->head;
+    memset(n->head, 0, sizeof n->head);
+    memset(n->head_mask, 0, sizeof n->head_mask);
+    memcpy(n->head, n->text, taken);
+    memset(n->head_mask, 0xff, taken);
+}
+
+/* strcmp, but that most names are short: sixteen bytes at once where they are of one page, which may
+ * be more than the text has. */
+static inline int is_name(const struct pa_name *n, const char *text)
+{
+#if !defined(__SANITIZE_ADDRESS__)
+    if (__builtin_expect(((uintptr_t)text & 4095) <= 4096 - sizeof n->head, 1)) {
+        uint64_t head[2];
+        memcpy(head, text, sizeof head);
+        if (((head[0] ^ n->head[0]) & n->head_mask[0]) | ((head[1] ^ n->head[1]) & n->head_mask[1]))
+            return 0;
+        return n->length < sizeof head || !strcmp(n->text + sizeof head, text + sizeof head);
+    }
+#endif
+    return !strcmp(n->text, text);
 }
 
 /* Under the lock. NULL: not kept. */
@@ -68,6 +83,7 @@ static struct pa_name *find_name(const char *text, size_t length)
     n->length = (uint32_t)length;
     memcpy(n->text, text, length);
     n->text[length] = 0;
+    set_head(n);
     n->stored = memcpy(n->text + length + 1, stored, (size_t)stored_length);
     n->stored_length = (uint32_t)stored_length;
     n->notes = notes;
@@ -121,57 +137,41 @@ static void lose_early(const char *event, unsigned reason)
     errno = saved;
 }
 
-/* 0, or -1: the segment is full or cannot grow. */
-static int call_anew(struct pa_thread *t, const char *event, struct called *c, struct pa_name_slot *slot)
+/* A name that no slot of the thread has, or one that is not kept: then it is made up in *own, and ret->id
+ * is 0. Returns 0, or -1: the segment is full or cannot grow. */
+static int call_anew(struct pa_thread *t, const char *event, struct pa_name_slot *slot, struct pa_name *own,
+                     struct pa_name_slot *ret)
 {
     struct pa_recorder *r = &pa_recorder;
     int saved = errno, result = 0;
-    *c = (struct called){.text = event, .length = (uint32_t)strnlen(event, NAME_LIMIT + 1)};
-    if (is_message(event, c->length)) {
-        pa_policy_modes(r->settings.policy, event, c->length, NULL, c->own_modes);
-        c->modes = c->own_modes;
-        c->origin = PA_ORIGIN_HEAP;
+    uint32_t length = (uint32_t)strnlen(event, NAME_LIMIT + 1);
+    *own = (struct pa_name){.length = length, .varies = 1};
+    *ret = (struct pa_name_slot){event, own, 0, PA_ORIGIN_HEAP};
+    if (is_message(event, length)) {
+        pa_policy_modes(r->settings.policy, event, length, NULL, own->modes);
         return 0;
     }
     pthread_mutex_lock(&r->lock);
-    c->origin = pa_origin_of(event);
-    c->name = find_name(event, c->length);
+    ret->origin = pa_origin_of(event);
+    struct pa_name *name = find_name(event, length);
+    if (name)
+        ret->name = name;
+    else
+        pa_policy_modes(r->settings.policy, event, length, NULL, own->modes);
+    int wanted = !is_off(ret->origin, ret->name->modes);
     if (t->segment != r->segment) {
         result = -1;
-    } else {
-        if (!c->name) {
-            pa_policy_modes(r->settings.policy, event, c->length, NULL, c->own_modes);
-            c->modes = c->own_modes;
-        } else {
-            c->rule = c->name->rule;
-            c->modes = c->name->modes;
-            if (!is_off(c->origin, c->modes))
-                c->id = pa_intern_string(&r->intern, c->name->stored, c->name->stored_length);
-            if (!c->id && !is_off(c->origin, c->modes))
-                result = -1;
-            else
-                *slot = (struct pa_name_slot){event, c->name, c->id, c->origin};
-        }
+    } else if (name) {
+        if (wanted)
+            ret->id = pa_intern_string(&r->intern, name->stored, name->stored_length);
+        if (wanted && !ret->id)
+            result = -1;
+        else
+            *slot = *ret;
     }
     pthread_mutex_unlock(&r->lock);
     errno = saved;
     return result;
-}
-
-static inline int call(struct pa_thread *t, const char *event, struct called *c)
-{
-    struct pa_name_slot *slot = &t->names[((uintptr_t)event * 0x9e3779b1u >> 8) % PA_NAME_SLOTS];
-    if (__builtin_expect(slot->address == event && !strcmp(slot->name->text, event), 1)) {
-        c->name = slot->name;
-        c->text = event;
-        c->length = slot->name->length;
-        c->id = slot->id;
-        c->origin = slot->origin;
-        c->rule = slot->name->rule;
-        c->modes = slot->name->modes;
-        return 0;
-    }
-    return call_anew(t, event, c, slot);
 }
 
 /* 0; -1: the segment is full or another one; -2: there is no room for this stack. */
@@ -209,19 +209,18 @@ static int stack_anew(struct pa_thread *t, unsigned depth, uint64_t key, struct 
 
 static inline int find_stack(struct pa_thread *t, struct pa_stack_ids *ret)
 {
-    unsigned depth = pa_recorder.settings.stack_depth;
-    struct pa_stack stack;
-    pa_stack_key(t->state, depth ? depth : 1, t->interpreter, &stack);
-    if (!stack.key) {
-        *ret = (struct pa_stack_ids){0, PA_STACK_NONE | PA_STACK_STDLIB};
-        return 0;
-    }
-    struct pa_stack_slot *slot = &t->stacks[stack.key >> 40 & (PA_STACK_SLOTS - 1)];
-    if (__builtin_expect(slot->key == stack.key, 1)) {
+    unsigned depth = pa_recorder.walked;
+    uint64_t key = pa_stack_key(t->state, depth, t->interpreter);
+    struct pa_stack_slot *slot = &t->stacks[key >> 40 & (PA_STACK_SLOTS - 1)];
+    if (__builtin_expect(slot->key == key && key, 1)) {
         *ret = slot->ids;
         return 0;
     }
-    return stack_anew(t, depth ? depth : 1, stack.key, slot, ret);
+    if (!key) {
+        *ret = (struct pa_stack_ids){0, PA_STACK_NONE | PA_STACK_STDLIB};
+        return 0;
+    }
+    return stack_anew(t, depth, key, slot, ret);
 }
 
 static const uint8_t source_of[PA_BY_COUNT] = {
@@ -229,9 +228,10 @@ static const uint8_t source_of[PA_BY_COUNT] = {
 };
 
 /* Counts instead of recording: the entry grows in place, so that it is exact at any instant. */
-static int count(struct pa_thread *t, const struct called *c, uint8_t source)
+static int count(struct pa_thread *t, const struct pa_name_slot *called, uint8_t source)
 {
-    if (!c->rule)
+    const struct pa_event_rule *rule = called->name->rule;
+    if (!rule)
         return 0;   /* only names of the catalog can have this mode */
     if (!t->counts) {
         int saved = errno;
@@ -242,7 +242,7 @@ static int count(struct pa_thread *t, const struct called *c, uint8_t source)
             return 0;
         }
     }
-    struct pa_count **slot = &t->counts[c->rule->id][source - 1];
+    struct pa_count **slot = &t->counts[rule->id][source - 1];
     if (!*slot || !t->chunk) {
         if (!t->chunk || t->entries - t->heap < 64) {
             int r = pa_thread_chunk(t, 64);
@@ -252,7 +252,7 @@ static int count(struct pa_thread *t, const struct called *c, uint8_t source)
         struct pa_count *e = (struct pa_count *)(t->chunk + (t->entries -= 32));
         e->kind = PA_ENTRY_COUNT;
         e->source = source;
-        e->name = c->id;
+        e->name = called->id;
         __atomic_store_n(&e->count, 1, __ATOMIC_RELAXED);
         pa_commit(&e->commit, t->generation);
         *slot = e;
@@ -288,59 +288,64 @@ static inline void anchor(struct pa_thread *t, uint64_t ticks)
 
 /* Arguments and, for a message, the name into the heap. Their length; -1: no room;
  * -2: a definition could not be written. */
-static inline int write_heap(struct pa_thread *t, PyObject *args, const struct called *c,
+static inline int write_heap(struct pa_thread *t, PyObject *args, const struct pa_name_slot *called,
                              uint16_t *ret_notes, uint32_t *ret_name)
 {
     struct text_context context = {t, 0};
     struct pa_text_sink sink = {intern_text, &context};
+    const struct pa_name *name = called->name;
     uint8_t *heap = t->chunk + t->heap;
     uint32_t room = t->entries - t->heap - 96; /* an anchor, the entry, and a slot that stays zero */
-    int length = pa_encode_args(heap, room, args, c->rule, pa_recorder.settings.reveal, &sink, ret_notes);
-    *ret_name = c->id;
+    int length = pa_encode_args(heap, room, args, name->rule, pa_recorder.settings.reveal, &sink, ret_notes);
+    *ret_name = called->id;
     if (__builtin_expect(context.failed, 0))
         return -2;
-    if (length < 0 || c->name)
+    if (length < 0 || called->id)
         return length;
-    int name = pa_encode_name(heap + length, room - (uint32_t)length, c->text, c->length, ret_notes);
-    *ret_name = PA_NAME_INLINE | (uint32_t)name;
-    return name < 0 ? -1 : length;
+    int inlined = pa_encode_name(heap + length, room - (uint32_t)length, called->address, name->length, ret_notes);
+    *ret_name = PA_NAME_INLINE | (uint32_t)inlined;
+    return inlined < 0 ? -1 : length;
 }
 
 /* No room for its name or its stack: no loss, where nobody wants it. Results as record's. */
-static int definition_failed(struct pa_thread *t, const struct called *c)
+static __attribute__((noinline)) int definition_failed(struct pa_thread *t, const struct pa_name_slot *called)
 {
-    int unwanted = c->modes && c->modes[who_raised(c->origin, caller())] == PA_MODE_OFF;
+    int unwanted = called->name->modes[who_raised(called->origin, caller())] == PA_MODE_OFF;
     return unwanted ? 0 : pa_definition_failed(t);
 }
 
 /* 0; 1: once more, the segment is another one; -1: lost, and counted. */
-static int record(struct pa_thread *t, const char *event, PyObject *args, uint64_t ticks,
-                  uint8_t *ret_role)
+static inline int record(struct pa_thread *t, const char *event, PyObject *args, uint64_t ticks, uint8_t *ret_role)
 {
-    struct called c;
+    struct pa_name_slot *called = &t->names[((uintptr_t)event * 0x9e3779b1u >> 8) % PA_NAME_SLOTS], anew;
+    struct pa_name own;
     struct pa_stack_ids stack = {0, 0};
-    int named = call(t, event, &c);
-    if (c.name && __builtin_expect(c.name->role, 0) && c.origin == PA_ORIGIN_CPYTHON)
-        *ret_role = c.name->role;
+    int named = 0;
+    if (__builtin_expect(called->address != event || !is_name(called->name, event), 0)) {
+        named = call_anew(t, event, called, &own, &anew);
+        called = &anew;
+    }
+    const struct pa_name *name = called->name;
+    if (__builtin_expect(name->role, 0) && called->origin == PA_ORIGIN_CPYTHON)
+        *ret_role = name->role;
     if (named < 0)
-        return definition_failed(t, &c);
-    if (is_off(c.origin, c.modes)) {
+        return definition_failed(t, called);
+    if (is_off(called->origin, name->modes)) {
         if (__builtin_expect(!pa_frames_know_stdlib(), 0))
             caller(); /* what comes later is to be told apart */
         return 0;
     }
-    if (!c.name || c.name->varies || c.modes[0] == PA_MODE_RECORD)
-        if (find_stack(t, &stack) < 0)
-            return definition_failed(t, &c);
-    unsigned by = who_raised(c.origin, stack.flags);
-    uint8_t mode = c.modes[by];
+    if ((name->varies || name->modes[0] == PA_MODE_RECORD) && find_stack(t, &stack) < 0)
+        return definition_failed(t, called);
+    unsigned by = who_raised(called->origin, stack.flags);
+    uint8_t mode = name->modes[by];
     if (mode != PA_MODE_RECORD)
-        return mode == PA_MODE_COUNT ? count(t, &c, source_of[by]) : 0;
-    uint16_t notes = c.name ? c.name->notes : 0;
-    uint32_t name = 0;
+        return mode == PA_MODE_COUNT ? count(t, called, source_of[by]) : 0;
+    uint16_t notes = name->notes;
+    uint32_t name_word = 0;
     int length = -1;
     if (t->chunk && t->entries - t->heap >= 128)
-        length = write_heap(t, args, &c, &notes, &name);
+        length = write_heap(t, args, called, &notes, &name_word);
     if (__builtin_expect(length < 0, 0)) {
         if (length == -2)
             return pa_definition_failed(t);
@@ -349,25 +354,56 @@ static int record(struct pa_thread *t, const char *event, PyObject *args, uint64
     }
     anchor(t, ticks);
     struct pa_entry *e = (struct pa_entry *)(t->chunk + t->entries - 32);
-    if (c.rule && by == PA_BY_APPLICATION)
+    if (name->rule && by == PA_BY_APPLICATION)
         notes |= PA_NOTE_RESERVED_NAME;
-    if (stack.flags & PA_STACK_DEEPER && pa_recorder.settings.stack_depth)
-        notes |= PA_NOTE_STACK;
-    if (__builtin_expect(stack.flags & PA_STACK_LOST, 0))
-        notes |= PA_NOTE_NO_STACK;
+    if (__builtin_expect(stack.flags & (PA_STACK_DEEPER | PA_STACK_LOST), 0)) {
+        notes |= stack.flags & PA_STACK_DEEPER && pa_recorder.settings.stack_depth ? PA_NOTE_STACK : 0;
+        notes |= stack.flags & PA_STACK_LOST ? PA_NOTE_NO_STACK : 0;
+    }
     e->kind = PA_ENTRY_EVENT;
     e->source = source_of[by];
     e->notes = notes;
     e->ticks = ticks;
-    e->name = name;
+    e->name = name_word;
     e->stack = pa_recorder.settings.stack_depth ? stack.node : 0;
     e->heap = t->heap;
     e->length = (uint32_t)length;
-    t->heap += (uint32_t)length + (c.name ? 0 : name & ~PA_NAME_INLINE);
+    t->heap += (uint32_t)length + (called->id ? 0 : name_word & ~PA_NAME_INLINE);
     t->entries -= 32;
     pa_commit(&e->commit, t->generation);
     t->number++;
     return 0;
+}
+
+/* Further attempts: another thread may have begun another segment. The thread, or NULL: lost. */
+static __attribute__((noinline)) struct pa_thread *record_again(struct pa_thread *t, const char *event, PyObject *args,
+                                                                uint64_t ticks, uint8_t *ret_role)
+{
+    int r = 1;
+    for (int i = 1; r == 1 && i < ATTEMPTS; i++) {
+        unsigned reason;
+        t->busy = 0;
+        if (!(t = pa_thread_enter(&reason))) {
+            pa_lose(NULL, reason);
+            return NULL;
+        }
+        t->busy = 1;
+        r = record(t, event, args, ticks, ret_role);
+    }
+    if (r == 1)
+        pa_lose(t->segment, PA_LOSS_NO_SPACE);
+    return t;
+}
+
+/* What an interpreter's end means to us. */
+static __attribute__((noinline)) void act(uint8_t role)
+{
+    if (role == PA_ROLE_INTERPRETER) {
+        __atomic_fetch_add(&pa_recorder.interpreters, 1, __ATOMIC_RELAXED);
+    } else {
+        pa_recorder_end();
+        pa_early_end();
+    }
 }
 
 int pa_hook(const char *event, PyObject *args, void *unused)
@@ -403,28 +439,12 @@ int pa_hook(const char *event, PyObject *args, void *unused)
     }
     t->busy = 1;
     uint64_t ticks = pa_ticks();
-    int r = 1;
     uint8_t role = PA_ROLE_NONE;
-    for (int i = 0; r == 1 && i < ATTEMPTS; i++) {
-        if (i) { /* another thread may have begun another segment */
-            unsigned reason;
-            t->busy = 0;
-            if (!(t = pa_thread_enter(&reason))) {
-                pa_lose(NULL, reason);
-                return 0;
-            }
-            t->busy = 1;
-        }
-        r = record(t, event, args, ticks, &role);
-    }
-    if (r == 1)
-        pa_lose(t->segment, PA_LOSS_NO_SPACE);
-    if (__builtin_expect(role == PA_ROLE_INTERPRETER, 0))
-        __atomic_fetch_add(&pa_recorder.interpreters, 1, __ATOMIC_RELAXED);
-    else if (__builtin_expect(role == PA_ROLE_END, 0)) {
-        pa_recorder_end();
-        pa_early_end();
-    }
+    int r = record(t, event, args, ticks, &role);
+    if (__builtin_expect(r == 1, 0) && !(t = record_again(t, event, args, ticks, &role)))
+        return 0;
+    if (__builtin_expect(role != PA_ROLE_NONE, 0))
+        act(role);
     t->busy = 0;
     return 0;
 }

@@ -76,6 +76,10 @@ int pa_utf8_unfinished(const uint8_t *text, size_t length)
 
 /* strings */
 
+const uint8_t pa_byte_is_special[256] = {
+    [0x00 ... 0x20] = 1, ['"'] = 1, ['\\'] = 1, ['='] = 1, [':'] = 1,
+};
+
 static int is_plain(uint8_t c) { return c >= 0x20 && c != '"' && c != '\\'; }
 
 /* The escape of one character; its length. */
@@ -188,20 +192,19 @@ void pa_base64_end(struct pa_json *json, struct pa_base64 *base64)
 
 void pa_json_integer(struct pa_json *json, int negative, uint64_t magnitude)
 {
-    unsigned length = 1 + (negative != 0);
-    for (uint64_t rest = magnitude; rest >= 10; rest /= 10)
-        length++;
-    if (json->limit - json->at < length) {
-        json->full = 1;
-        return;
-    }
-    uint8_t *at = json->at + length;
+    uint8_t digits[20], *at = digits + sizeof digits;
     do {
         *--at = (uint8_t)('0' + magnitude % 10);
         magnitude /= 10;
     } while (magnitude);
+    size_t length = (size_t)(digits + sizeof digits - at);
+    if (json->limit - json->at < (ptrdiff_t)length + (negative != 0)) {
+        json->full = 1;
+        return;
+    }
     if (negative)
-        *--at = '-';
+        *json->at++ = '-';
+    memcpy(json->at, at, length);
     json->at += length;
 }
 

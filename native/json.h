@@ -48,6 +48,11 @@ static inline pa_block pa_block_escaped(pa_block block)
     return (pa_block)((block == '"') | (block == '\\') | (block < 0x20));
 }
 
+static inline pa_block pa_block_special(pa_block block)
+{
+    return (pa_block)((block <= 0x20) | (block == '"') | (block == '\\') | (block == '=') | (block == ':'));
+}
+
 static inline void pa_classify(struct pa_classes *classes, pa_block block)
 {
     classes->escaped |= pa_block_escaped(block);
@@ -105,6 +110,49 @@ static inline unsigned pa_copy_classified(uint8_t *out, const uint8_t *text, siz
     return (pa_block_any(classes.escaped) ? PA_BYTES_ESCAPED : 0) |
            (pa_block_any(classes.suspect) ? PA_BYTES_SUSPECT : 0) |
            (pa_block_any(classes.high) & 0x8080808080808080u ? PA_BYTES_HIGH : 0);
+}
+
+extern const uint8_t pa_byte_is_special[256];
+
+/* Copies and returns whether there was a byte that is PA_BYTES_ESCAPED or PA_BYTES_SUSPECT: the same, for
+ * where it is enough to know that there is none. */
+static inline int pa_copy_special(uint8_t *out, const uint8_t *text, size_t length)
+{
+    pa_block block, found = {0};
+    if (length < 4) {
+        int special = 0;
+        for (size_t i = 0; i < length; i++) {
+            out[i] = text[i];
+            special |= pa_byte_is_special[text[i]];
+        }
+        return special;
+    }
+    if (length >= 16) {
+        for (size_t i = 0; i + 16 < length; i += 16) {
+            memcpy(&block, text + i, 16);
+            memcpy(out + i, &block, 16);
+            found |= pa_block_special(block);
+        }
+        memcpy(&block, text + length - 16, 16);     /* the rest, and some of it again */
+        memcpy(out + length - 16, &block, 16);
+    } else {
+        uint64_t halves[2];
+        if (length >= 8) {
+            memcpy(&halves[0], text, 8);
+            memcpy(&halves[1], text + length - 8, 8);
+            memcpy(out, &halves[0], 8);
+            memcpy(out + length - 8, &halves[1], 8);
+        } else {
+            uint32_t quarters[2];
+            memcpy(&quarters[0], text, 4);
+            memcpy(&quarters[1], text + length - 4, 4);
+            memcpy(out, &quarters[0], 4);
+            memcpy(out + length - 4, &quarters[1], 4);
+            halves[0] = halves[1] = quarters[0] | (uint64_t)quarters[1] << 32;
+        }
+        memcpy(&block, halves, 16);
+    }
+    return pa_block_any(found | pa_block_special(block)) != 0;
 }
 
 /* How many bytes from the beginning are whole and valid UTF-8 characters (no surrogates). */

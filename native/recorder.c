@@ -56,6 +56,7 @@ int pa_recorder_init(const struct pa_settings *settings, uint32_t way)
     pa_epoch = page;
     *pa_epoch = r->epoch = 1;
     r->settings = *settings;
+    r->walked = settings->stack_depth ? settings->stack_depth : 1;
     pa_identity_fill(&r->who);
     r->who.way = way;
     r->installed = 1;

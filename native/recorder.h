@@ -29,6 +29,7 @@ struct pa_name {
     uint8_t role;                       /* PA_ROLE_* */
     uint16_t notes;
     uint32_t length, stored_length;
+    uint64_t head[2], head_mask[2];     /* the first bytes of the text with its NUL, and which they are */
     const char *stored;                 /* as written: masked, valid UTF-8 */
     char text[];                        /* as raised */
 };
@@ -66,6 +67,7 @@ struct pa_thread {
 struct pa_recorder {
     pthread_mutex_t lock;
     struct pa_settings settings;
+    unsigned walked;                    /* frames looked at: those that are kept, and one at least */
     struct pa_store store;
     int store_open;
     struct pa_identity who;
