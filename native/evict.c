@@ -18,7 +18,6 @@
 #include "format.h"
 #include "held.h"
 
-#define NAME_ROOM 80            /* longer names are not ours */
 #define SUFFIX ".pyaudit"
 #define LISTING_BYTES (32u << 10)
 #define WINDOW_BYTES (64u << 10)
@@ -26,7 +25,7 @@
 #define HEADERLESS_S 3600       /* a process is not that long between file and header */
 
 struct candidate {
-    char name[NAME_ROOM];
+    char name[PA_NAME_ROOM];
     uint64_t bytes;
 };
 
@@ -40,7 +39,14 @@ struct listing {
 struct witness {
     uint8_t boot[16];
     int64_t boot_began_s;       /* CLOCK_REALTIME */
+    uint64_t monotonic, realtime;
     uint64_t pid_namespace;     /* 0: processes cannot be judged from here */
+};
+
+/* The beginning of a file: all of the header that is in use. */
+union start {
+    struct pa_header header;
+    char bytes[HEADER_BYTES];
 };
 
 static uint64_t saturating_add(uint64_t a, uint64_t b)
@@ -53,7 +59,7 @@ static uint64_t saturating_add(uint64_t a, uint64_t b)
 static int is_segment(const char *name)
 {
     size_t length = strlen(name), suffix = sizeof SUFFIX - 1;
-    return length > suffix && length < NAME_ROOM && strcmp(name + length - suffix, SUFFIX) == 0;
+    return length > suffix && length < PA_NAME_ROOM && strcmp(name + length - suffix, SUFFIX) == 0;
 }
 
 static int add_candidate(struct listing *l, const struct pa_held *box, const char *name)
@@ -129,7 +135,7 @@ static void look_around(struct witness *ret)
 {
     char text[64];
     struct stat namespace;
-    struct timespec now, up;
+    struct timespec now, up, steady;
     memset(ret, 0, sizeof *ret);
     if (read_text("/proc/sys/kernel/random/boot_id", text, sizeof text)) {
         unsigned digits = 0;
@@ -141,7 +147,10 @@ static void look_around(struct witness *ret)
     }
     clock_gettime(CLOCK_REALTIME, &now);
     clock_gettime(CLOCK_BOOTTIME, &up);
+    clock_gettime(CLOCK_MONOTONIC, &steady);
     ret->boot_began_s = now.tv_sec - up.tv_sec;
+    ret->realtime = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    ret->monotonic = (uint64_t)steady.tv_sec * 1000000000u + (uint64_t)steady.tv_nsec;
     /* a /proc of another pid namespace numbers processes otherwise than kill does */
     ssize_t length = readlink("/proc/self", text, sizeof text - 1);
     text[length > 0 ? length : 0] = '\0';
@@ -162,10 +171,18 @@ static uint64_t start_time_of(uint32_t pid)
     return at != NULL ? strtoull(at + 1, NULL, 10) : 0;
 }
 
+static int long_ago(uint64_t then, uint64_t now)
+{
+    return then != 0 && now > then && now - then > PA_BEAT_GONE_NS;
+}
+
 static int is_dead(const struct pa_header *h, const struct witness *w, const struct stat *st)
 {
     if (memcmp(h->boot, w->boot, 16) != 0)
         return st->st_mtim.tv_sec < w->boot_began_s;
+    if (h->pid_namespace != w->pid_namespace && long_ago(h->beat_monotonic, w->monotonic) &&
+        long_ago(h->beat_realtime, w->realtime))
+        return 1;
     if (w->pid_namespace == 0 || h->pid_namespace != w->pid_namespace || h->pid == 0 || h->pid > INT_MAX)
         return 0;
     if (kill((pid_t)h->pid, 0) != 0 && errno == ESRCH)
@@ -215,9 +232,13 @@ static uint64_t count_segment(int fd, const struct pa_header *h, uint64_t size)
 {
     struct pa_chunk chunk;
     uint64_t events = 0, offset = h->header_size;
+    if (h->state == PA_STATE_VOID)
+        return 0;
     char *window = malloc(WINDOW_BYTES);
     if (size > PA_SEGMENT_MAX)
         size = PA_SEGMENT_MAX;
+    if (h->used >= h->header_size && size > h->used)
+        size = h->used;     /* behind it may lie what an earlier segment left in this file */
     for (int i = 0; i < PA_LOSS_REASONS; i++)
         events = saturating_add(events, h->losses[i]);
     while (window != NULL && offset + sizeof chunk <= size &&
@@ -236,47 +257,96 @@ static uint64_t count_segment(int fd, const struct pa_header *h, uint64_t size)
     return events;
 }
 
+/* Reads the beginning of a file; 0: it is no segment. */
+static int read_start(int fd, union start *ret)
+{
+    memset(ret, 0, sizeof *ret);
+    return pread(fd, ret->bytes, HEADER_BYTES, 0) == (ssize_t)HEADER_BYTES &&
+           memcmp(ret->header.magic, PA_MAGIC, sizeof ret->header.magic) == 0;
+}
+
+uint64_t pa_evict_count(int fd, uint64_t size)
+{
+    union start *start = malloc(sizeof *start);
+    uint64_t events = start != NULL && read_start(fd, start) ? count_segment(fd, &start->header, size) : 0;
+    free(start);
+    return events;
+}
+
+/* Opens it and judges: 1 where it may go. */
+static int open_candidate(struct pa_held *ret, union start *ret_start, int *ret_whole,
+                          const struct pa_held *box, const char *name, const struct witness *w)
+{
+    if (pa_held_open(ret, box, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0) != 0)
+        return 0;
+    *ret_whole = read_start(ret->fd, ret_start);
+    if (S_ISREG(ret->st.st_mode) && may_go(*ret_whole ? &ret_start->header : NULL, w, &ret->st))
+        return 1;
+    pa_held_close(ret);
+    return 0;
+}
+
 /* 1 where this call removed it. */
 static int remove_segment(const struct pa_held *box, const char *name, const struct witness *w,
-                          uint64_t *ret_events)
+                          union start *start, uint64_t *ret_events)
 {
-    union {
-        struct pa_header header;
-        char bytes[HEADER_BYTES];
-    } *start = calloc(1, sizeof *start);
     struct pa_held file;
-    if (start == NULL || pa_held_open(&file, box, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0) != 0) {
-        free(start);
+    int whole;
+    if (!open_candidate(&file, start, &whole, box, name, w))
         return 0;
-    }
-    uint64_t events = 0;
-    int removed = 0, whole = pread(file.fd, start->bytes, HEADER_BYTES, 0) == (ssize_t)HEADER_BYTES &&
-                             memcmp(start->header.magic, PA_MAGIC, sizeof start->header.magic) == 0;
-    if (S_ISREG(file.st.st_mode) && may_go(whole ? &start->header : NULL, w, &file.st)) {
-        if (whole)
-            events = count_segment(file.fd, &start->header, (uint64_t)file.st.st_size);
-        removed = pa_held_still(box) && unlinkat(box->fd, name, 0) == 0;
-    }
+    uint64_t events = whole ? count_segment(file.fd, &start->header, (uint64_t)file.st.st_size) : 0;
+    int removed = pa_held_still(box) && unlinkat(box->fd, name, 0) == 0;
     if (removed)
         *ret_events = saturating_add(*ret_events, events);
     pa_held_close(&file);
-    free(start);
     return removed;
 }
 
-int pa_evict(const struct pa_held *box, uint64_t target_bytes, uint64_t *ret_bytes, uint64_t *ret_events)
+/* <time>-<process>: whether both names are of one process. */
+static int same_process(const char *name, const char *own)
+{
+    return strlen(name) > 49 && strlen(own) > 49 && memcmp(name + 16, own + 16, 33) == 0;
+}
+
+static void find_horizon(char *ret, const struct listing *all, size_t from, const struct pa_held *box,
+                         const char *own, const struct witness *w, union start *start)
+{
+    struct pa_held file;
+    int whole;
+    snprintf(ret, PA_NAME_ROOM, "%016llx", (unsigned long long)w->realtime);
+    if (strcmp(ret, own) <= 0)  /* the clock was set back */
+        snprintf(ret, PA_NAME_ROOM, "%.78s~", own);
+    for (size_t i = from; i < all->count && strcmp(all->items[i].name, ret) < 0; i++)
+        if (!same_process(all->items[i].name, own) &&
+            open_candidate(&file, start, &whole, box, all->items[i].name, w)) {
+            pa_held_close(&file);
+            memcpy(ret, all->items[i].name, PA_NAME_ROOM);
+            return;
+        }
+}
+
+int pa_evict(const struct pa_held *box, uint64_t target_bytes, const char *own, uint64_t *ret_bytes,
+             uint64_t *ret_events, char *ret_horizon)
 {
     struct listing all = {0};
-    int error = list_segments(&all, box);
+    union start *start = malloc(sizeof *start);
+    int error = start == NULL ? -ENOMEM : list_segments(&all, box);
     if (error == 0 && all.bytes > target_bytes) {
         struct witness w;
+        size_t i;
         look_around(&w);
         qsort(all.items, all.count, sizeof *all.items, by_name);
-        for (size_t i = 0; i < all.count && all.bytes > target_bytes; i++)
-            if (remove_segment(box, all.items[i].name, &w, ret_events))
+        for (i = 0; i < all.count && all.bytes > target_bytes; i++) {
+            if (own != NULL && strcmp(all.items[i].name, own) == 0)
+                break;
+            if (remove_segment(box, all.items[i].name, &w, start, ret_events))
                 all.bytes -= all.items[i].bytes;
+        }
+        if (own != NULL)
+            find_horizon(ret_horizon, &all, i, box, own, &w, start);
     }
     *ret_bytes = all.bytes;
     free(all.items);
+    free(start);
     return error;
 }

@@ -30,7 +30,12 @@
 #define PA_COMPAT_KNOWN 0u
 
 /* segment header, state */
-enum { PA_STATE_OPEN = 1, PA_STATE_ROTATED = 2, PA_STATE_CLEAN_END = 3 };
+enum {
+    PA_STATE_OPEN = 1,
+    PA_STATE_ROTATED = 2,
+    PA_STATE_CLEAN_END = 3,
+    PA_STATE_VOID = 4           /* being made into a later segment: holds nothing */
+};
 
 /* segment header, clock: what `ticks` are */
 enum { PA_CLOCK_MONOTONIC = 1, PA_CLOCK_TSC = 2, PA_CLOCK_CNTVCT = 3 };
@@ -43,13 +48,14 @@ enum { PA_CANARY_NOT_SEEN = 0, PA_CANARY_SEEN = 1 };
 
 /* reasons of loss: indices of pa_header.losses */
 enum {
-    PA_LOSS_NO_SPACE = 0,       /* the disk, or a quota or RLIMIT_FSIZE, is full */
+    PA_LOSS_NO_SPACE = 0,       /* the disk, or a quota, is full */
     PA_LOSS_NO_JOURNAL = 1,     /* no segment could be created or opened again */
     PA_LOSS_NO_MEMORY = 2,      /* memory of the recorder itself */
     PA_LOSS_LIMIT = 3,          /* PYTHONAUDIT_MAX_BYTES with ON_FULL=stop */
     PA_LOSS_EVICTED = 4,        /* in segments removed with ON_FULL=oldest */
     PA_LOSS_REENTERED = 5,      /* raised inside the hook itself */
     PA_LOSS_UNRECORDED_CHILD = 6, /* forked children (not events) with no journal */
+    PA_LOSS_FILE_LIMIT = 7,     /* RLIMIT_FSIZE leaves no room for a segment */
     PA_LOSS_REASONS = 16        /* slots; those without a name are zero */
 };
 
@@ -82,7 +88,11 @@ struct pa_header {
     uint64_t end_realtime;      /* 168 */
     uint32_t used;              /* 176  bytes handed out to chunks, header included */
     uint32_t canary;            /* 180  PA_CANARY_* */
-    uint64_t reserved[9];       /* 184 */
+    uint32_t drained;           /* 184  earlier segments of the process were read out up to here */
+    uint32_t pad;               /* 188 */
+    uint64_t beat_monotonic;    /* 192  when the process last was known to write here ... */
+    uint64_t beat_realtime;     /* 200 */
+    uint64_t reserved[6];       /* 208 */
     uint64_t losses[PA_LOSS_REASONS]; /* 256  in this process since the previous segment */
     uint8_t unused[4096 - 384]; /* 384  zero */
 };
@@ -210,6 +220,8 @@ struct pa_node {
 _Static_assert(sizeof(struct pa_header) == PA_HEADER_SIZE, "header");
 _Static_assert(__builtin_offsetof(struct pa_header, losses) == 256, "losses");
 _Static_assert(__builtin_offsetof(struct pa_header, used) == 176, "used");
+_Static_assert(__builtin_offsetof(struct pa_header, beat_monotonic) == 192, "beat");
+_Static_assert(__builtin_offsetof(struct pa_header, state) == 76, "state");
 _Static_assert(sizeof(struct pa_chunk) == PA_CHUNK_HEADER_SIZE, "chunk header");
 _Static_assert(sizeof(struct pa_entry) == 32 && sizeof(struct pa_owner) == 32 &&
                sizeof(struct pa_anchor) == 32 && sizeof(struct pa_count) == 32 &&

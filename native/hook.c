@@ -279,11 +279,12 @@ static uint32_t intern_text(void *context, const uint8_t *text, uint32_t length)
     return id;
 }
 
-static inline void anchor(struct pa_thread *t, uint64_t ticks)
+/* 0: another segment is needed. */
+static inline int anchor(struct pa_thread *t, uint64_t ticks)
 {
     if (__builtin_expect((int64_t)(ticks - t->anchor_ticks) < (int64_t)ANCHOR_EVERY, 1))
-        return;
-    pa_thread_anchor(t);
+        return 1;
+    return pa_thread_anchor(t);
 }
 
 /* Arguments and, for a message, the name into the heap. Their length; -1: no room;
@@ -352,7 +353,8 @@ static inline int record(struct pa_thread *t, const char *event, PyObject *args,
         int r = pa_thread_chunk(t, t->chunk && t->heap == PA_CHUNK_HEADER_SIZE ? EVENT_MAX : EVENT_USUAL);
         return r ? r : 1;
     }
-    anchor(t, ticks);
+    if (__builtin_expect(!anchor(t, ticks), 0))
+        return pa_thread_renew(t);
     struct pa_entry *e = (struct pa_entry *)(t->chunk + t->entries - 32);
     if (name->rule && by == PA_BY_APPLICATION)
         notes |= PA_NOTE_RESERVED_NAME;

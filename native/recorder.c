@@ -11,11 +11,7 @@
 
 #define CHUNK_FIRST 8192u
 #define CHUNK_MAX 65536u
-#define POPULATE_FROM 16384u
 #define META_ROOM 40960u
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23      /* Linux 5.14; elsewhere it fails, which is no harm */
-#endif
 
 struct pa_recorder pa_recorder = {.lock = PTHREAD_MUTEX_INITIALIZER, .image = 1};
 
@@ -66,7 +62,8 @@ int pa_recorder_init(const struct pa_settings *settings, uint32_t way)
 unsigned pa_loss_of(int error)
 {
     switch (-error) {
-    case ENOSPC: case EFBIG: return PA_LOSS_NO_SPACE;
+    case ENOSPC: return PA_LOSS_NO_SPACE;
+    case EFBIG: return PA_LOSS_FILE_LIMIT;
     case EDQUOT: return PA_LOSS_LIMIT;
     case ENOMEM: return PA_LOSS_NO_MEMORY;
     default: return PA_LOSS_NO_JOURNAL;
@@ -75,7 +72,11 @@ unsigned pa_loss_of(int error)
 
 static const char *reason_of(int error)
 {
-    return error == -EDQUOT ? "PYTHONAUDIT_MAX_BYTES is reached" : strerror(-error);
+    switch (-error) {
+    case EDQUOT: return "PYTHONAUDIT_MAX_BYTES is reached";
+    case EFBIG: return "RLIMIT_FSIZE leaves no room for a segment";
+    default: return strerror(-error);
+    }
 }
 
 void pa_lose(struct pa_segment *segment, unsigned reason)
@@ -124,6 +125,7 @@ static void forked(void)
     r->meta_chunk = NULL;
     r->rest_until = 0;
     r->store_open = 0; /* the user may have changed */
+    r->threads = NULL;
     free(r->began);
     r->began = NULL;
     memset(r->losses, 0, sizeof r->losses);
@@ -132,7 +134,9 @@ static void forked(void)
         memset(r->names, 0, sizeof r->names);
         r->name_count = 0;
         r->idle = NULL;
+        r->store.old = NULL;
     }
+    pa_store_forget(&r->store);
     *pa_epoch = ++r->epoch;
 }
 
@@ -185,7 +189,7 @@ static void leave_segment(struct pa_thread *t)
     t->chunk = NULL;
     if (s) {
         s->writers--;
-        pa_segment_release(s);
+        pa_segment_release(s, &pa_recorder.store);
     }
 }
 
@@ -202,14 +206,32 @@ static int write_attributes(void)
     return error;
 }
 
-/* The old segment is full: nothing new is written to it. */
-static void retire(struct pa_segment *old)
+/* Nothing new is written to earlier segments. Threads that cannot be writing at this moment
+ * leave them, so that one which sleeps keeps none: those that have ended, and those of the
+ * interpreter whose GIL we hold, since nothing gives it away inside the hook. Others have an
+ * event half written, perhaps, and leave with their next. */
+static void leave_earlier_segments(void)
 {
     struct pa_recorder *r = &pa_recorder;
-    pa_segment_close(old, &r->store, PA_STATE_ROTATED);
     for (struct pa_thread *t = r->idle; t; t = t->next)
-        leave_segment(t);
-    pa_segment_release(old);
+        if (t->image == r->image && t->segment != r->segment)
+            leave_segment(t);
+#ifndef Py_GIL_DISABLED
+    PyInterpreterState *ours = PyThreadState_GetInterpreter(PyThreadState_Get());
+    for (struct pa_thread *t = r->threads; t; t = t->another)
+        if (t->interp == ours && t->segment != r->segment)
+            leave_segment(t);
+#endif
+}
+
+static void retire(struct pa_segment *old)
+{
+    struct pa_store *store = &pa_recorder.store;
+    old->writers++;             /* so that it goes after the last of them, here */
+    pa_segment_close(old, store, PA_STATE_ROTATED);
+    leave_earlier_segments();
+    old->writers--;
+    pa_segment_release(old, store);
 }
 
 /* Pages could not be had any more (guard.h). If they were of the current segment, it is left. */
@@ -235,8 +257,10 @@ static int open_segment(void)
     r->who.uid = (uint32_t)geteuid();
     r->who.gid = (uint32_t)getegid();
     for (int kept = r->store_open;; kept = 0) { /* a place that was lost is replaced at once */
-        if (!r->store_open)
+        if (!r->store_open) {
+            pa_store_forget(&r->store);
             error = pa_store_open(&r->store, r->settings.dir, r->settings.max_bytes, r->settings.stop_on_full);
+        }
         if (error)
             return error;
         r->store_open = 1;
@@ -245,7 +269,7 @@ static int open_segment(void)
         if (s)
             break;
         r->store_open = 0;
-        if (!kept || error == -ENOSPC || error == -EDQUOT)
+        if (!kept || error == -ENOSPC || error == -EDQUOT || error == -EFBIG)
             return error;
         error = 0;
     }
@@ -257,7 +281,7 @@ static int open_segment(void)
         error = pa_intern_reset(&r->intern, s, &r->store);
     if (error) {
         pa_segment_close(s, &r->store, PA_STATE_ROTATED);
-        pa_segment_release(s);
+        pa_segment_release(s, &r->store);
         r->segment = old;
         r->meta_chunk = old_meta;
         return error;
@@ -313,7 +337,7 @@ static struct pa_thread *new_thread(void)
     return t;
 }
 
-void pa_thread_anchor(struct pa_thread *t)
+int pa_thread_anchor(struct pa_thread *t)
 {
     struct pa_anchor *a = (struct pa_anchor *)(t->chunk + (t->entries -= 32));
     struct pa_instant now = pa_clock_anchor();
@@ -323,6 +347,10 @@ void pa_thread_anchor(struct pa_thread *t)
     a->realtime = now.realtime;
     t->anchor_ticks = now.ticks;
     pa_commit(&a->commit, t->generation);
+    if (pa_segment_is_silent(t->segment, now.monotonic))
+        return 0;
+    pa_segment_beat(t->segment, now);
+    return 1;
 }
 
 /* Says whose the following entries are, and when. Needs 64 bytes. */
@@ -340,6 +368,11 @@ static void write_owner(struct pa_thread *t)
         memset(t->counts, 0, PA_EVENT_RULES * sizeof *t->counts);
 }
 
+static int was_silent(void)
+{
+    return pa_segment_is_silent(pa_recorder.segment, pa_clock_ns(CLOCK_MONOTONIC_COARSE));
+}
+
 static struct pa_thread *enter_locked(unsigned *ret_reason)
 {
     struct pa_recorder *r = &pa_recorder;
@@ -353,6 +386,8 @@ static struct pa_thread *enter_locked(unsigned *ret_reason)
         leave_lost_pages();
     if (t->image != r->image) { /* of the process that forked us, or never used */
         t->image = r->image;
+        t->another = r->threads;
+        r->threads = t;
         t->segment = NULL;
         t->chunk = NULL;
         fresh = 1;
@@ -363,7 +398,7 @@ static struct pa_thread *enter_locked(unsigned *ret_reason)
         t->number = 0;
         t->busy = 0;
     }
-    if (!r->segment && (error = open_or_rest())) {
+    if ((!r->segment || was_silent()) && (error = open_or_rest())) {
         *ret_reason = pa_loss_of(error);
         return NULL;
     }
@@ -444,10 +479,12 @@ int pa_thread_chunk(struct pa_thread *t, uint32_t bytes)
         uint32_t size = pa_round_chunk(PA_CHUNK_HEADER_SIZE + 64 + bytes);
         if (size < t->next_size)
             size = t->next_size;
-        struct pa_chunk *c = pa_segment_chunk(t->segment, &r->store, PA_CHUNK_EVENTS, size, 0, &error);
+        struct pa_chunk *c = NULL;
+        if (was_silent())
+            error = -EFBIG;
+        else
+            c = pa_segment_chunk(t->segment, &r->store, PA_CHUNK_EVENTS, size, 0, &error);
         if (c) {
-            if (size >= POPULATE_FROM) /* its pages at once: cheaper than a fault for each */
-                madvise(c, size, MADV_POPULATE_WRITE);
             t->chunk = (uint8_t *)c;
             t->generation = c->generation;
             t->heap = PA_CHUNK_HEADER_SIZE;
@@ -462,6 +499,17 @@ int pa_thread_chunk(struct pa_thread *t, uint32_t bytes)
         note_evictions();
     }
     pthread_mutex_unlock(&r->lock);
+    errno = saved;
+    return result;
+}
+
+int pa_thread_renew(struct pa_thread *t)
+{
+    int saved = errno, result;
+    pthread_mutex_lock(&pa_recorder.lock);
+    t->chunk = NULL;            /* whatever happens, not one more entry goes there */
+    result = t->segment == pa_recorder.segment ? no_space(-EFBIG) : 1;
+    pthread_mutex_unlock(&pa_recorder.lock);
     errno = saved;
     return result;
 }
@@ -507,6 +555,7 @@ void pa_recorder_end(void)
         r->meta_chunk = NULL;
         pa_recorder_touch();
         pa_segment_close(s, &r->store, PA_STATE_CLEAN_END);
+        pa_segments_settle(&r->store);
     }
     r->hooked = 0;
     pa_guard_end();

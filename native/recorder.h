@@ -59,6 +59,7 @@ struct pa_thread {
     uint32_t slot, tid, image;
     uint8_t busy;
     struct pa_thread *next;             /* idle */
+    struct pa_thread *another;          /* of this process image, idle or not */
     struct pa_count *(*counts)[3];      /* [catalog row][source], in this chunk */
     struct pa_name_slot names[PA_NAME_SLOTS];
     struct pa_stack_slot stacks[PA_STACK_SLOTS];
@@ -83,6 +84,7 @@ struct pa_recorder {
     char *began;                        /* JSON, once known */
     uint32_t began_length;
     struct pa_thread *idle;             /* of ended threads, with their chunks */
+    struct pa_thread *threads;          /* all */
     struct pa_name *names[1024];
     uint32_t name_count;
     uint64_t rest_until;                /* after a failure to open a segment, ... */
@@ -115,8 +117,12 @@ struct pa_thread *pa_thread_enter(unsigned *ret_reason);
  * -1: none to be had, the loss is counted. */
 int pa_thread_chunk(struct pa_thread *t, uint32_t bytes);
 
-/* Writes an anchor into the thread's chunk, which has 32 bytes left. */
-void pa_thread_anchor(struct pa_thread *t);
+/* Writes an anchor into the thread's chunk, which has 32 bytes left. 0: the segment was
+ * silent for so long that another one is needed (pa_thread_renew). */
+int pa_thread_anchor(struct pa_thread *t);
+
+/* Begins another segment. Results as of pa_thread_chunk. */
+int pa_thread_renew(struct pa_thread *t);
 
 /* A definition could not be written into the thread's segment. Results as above. */
 int pa_definition_failed(struct pa_thread *t);

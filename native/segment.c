@@ -3,15 +3,22 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "guard.h"
+
+#define REUSE_TRIES 16          /* old segments may have been removed behind our back */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23      /* Linux 5.14; elsewhere it fails, which is no harm */
+#endif
 
 uint32_t pa_clock_kind = PA_CLOCK_MONOTONIC;
 
@@ -85,6 +92,42 @@ void pa_identity_fill(struct pa_identity *ret)
     ret->pid_namespace = stat("/proc/self/ns/pid", &ns) == 0 ? ns.st_ino : 0;
 }
 
+/* How large it may become. */
+static uint32_t most_of(const struct pa_store *store)
+{
+    struct rlimit limit;
+    uint32_t most = pa_store_most(store);
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < most)
+        return (uint32_t)limit.rlim_cur & ~(PA_CHUNK_ALIGN - 1);
+    return most;
+}
+
+/* Its file: one of this process that has been read out, a new one, or the oldest of the box. */
+static int get_file(struct pa_segment *s, struct pa_store *store, const struct pa_identity *who)
+{
+    struct pa_old old;
+    int fd = 0;
+    if (store->old != NULL)
+        pa_store_look(store, who->process);
+    for (int i = 0; i < REUSE_TRIES && store->old != NULL; i++) {
+        if (fd != -ENOBUFS && store->old->sequence >= store->drained) {
+            fd = pa_store_create(store, s->name, s->capacity);
+            if (fd != -ENOBUFS)
+                return fd;
+        }
+        fd = pa_store_reuse(store, s->name, &old);
+        if (fd < 0)
+            continue;
+        s->generation = old.generation;
+        s->stale = s->capacity = old.bytes;
+        if (s->most < s->capacity)
+            s->most = s->capacity;
+        return fd;
+    }
+    pa_store_forget(store);     /* none of them can be had */
+    return pa_store_create(store, s->name, s->capacity);
+}
+
 struct pa_segment *pa_segment_open(struct pa_store *store, const struct pa_identity *who,
                                    uint32_t sequence, struct pa_instant start, int *ret_error)
 {
@@ -101,9 +144,17 @@ struct pa_segment *pa_segment_open(struct pa_store *store, const struct pa_ident
     static uint64_t latest;
     latest = now.realtime > latest ? now.realtime : latest + 1;
     snprintf(s->name, sizeof s->name, "%016llx-%s-%06u.pyaudit", (unsigned long long)latest, hex, sequence);
-    s->most = store->max_bytes / 4 < PA_SEGMENT_MAX
-                  ? (uint32_t)(store->max_bytes / 4) & ~(PA_CHUNK_ALIGN - 1) : PA_SEGMENT_MAX;
+    s->most = most_of(store);
     s->capacity = !sequence ? PA_SEGMENT_FIRST : s->most < PA_SEGMENT_NEXT ? s->most : PA_SEGMENT_NEXT;
+    if (s->most < pa_store_most(store)) { /* a limit of files, unlike ours, is one at once */
+        if (s->most < PA_SEGMENT_LEAST) {
+            *ret_error = -EFBIG;
+            free(s);
+            return NULL;
+        }
+        if (s->capacity > s->most)
+            s->capacity = s->most;
+    }
     /* addresses before the file: without them, nothing is left behind; the last are not ours */
     void *map = mmap(NULL, PA_SEGMENT_MAX + PA_SPARE, PROT_NONE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -113,9 +164,11 @@ struct pa_segment *pa_segment_open(struct pa_store *store, const struct pa_ident
         return NULL;
     }
     munmap((char *)map + PA_SEGMENT_MAX, PA_SPARE);
-    int fd = pa_store_create(store, s->name, s->capacity);
-    if ((fd == -ENOSPC || fd == -EDQUOT) && s->capacity > PA_SEGMENT_FIRST) /* a small one */
-        fd = pa_store_create(store, s->name, s->capacity = PA_SEGMENT_FIRST);
+    int fd = get_file(s, store, who);
+    if ((fd == -ENOSPC || fd == -EDQUOT) && s->capacity > PA_SEGMENT_FIRST) { /* a small one */
+        s->capacity = PA_SEGMENT_FIRST;
+        fd = get_file(s, store, who);
+    }
     int error = fd < 0 ? fd : 0;
     if (!error) {
         if (mmap(map, PA_SEGMENT_MAX, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
@@ -136,13 +189,17 @@ struct pa_segment *pa_segment_open(struct pa_store *store, const struct pa_ident
     }
     pa_guard_add(map, PA_SEGMENT_MAX);
     struct pa_header *h = s->header = map;
+    if (s->stale) {             /* void, and so it stays until all is as in a new file */
+        memset(h->process, 0, offsetof(struct pa_header, state) - offsetof(struct pa_header, process));
+        memset(&h->pid, 0, sizeof *h - offsetof(struct pa_header, pid));
+        ((struct pa_chunk *)((uint8_t *)map + PA_HEADER_SIZE))->magic = 0;
+    }
     h->format_major = PA_FORMAT_MAJOR;
     h->header_size = PA_HEADER_SIZE;
     memcpy(h->process, who->process, 16);
     memcpy(h->parent, who->parent, 16);
     memcpy(h->boot, who->boot, 16);
-    h->sequence = sequence;
-    h->state = PA_STATE_OPEN;
+    h->sequence = s->sequence = sequence;
     h->pid = who->pid;
     h->ppid = who->ppid;
     h->pid_start = who->pid_start;
@@ -156,8 +213,13 @@ struct pa_segment *pa_segment_open(struct pa_store *store, const struct pa_ident
     h->begin_realtime = now.realtime;
     h->ticks_hz = pa_clock_rate(start, pa_clock_anchor());
     h->used = s->used = PA_HEADER_SIZE;
+    h->drained = store->drained;
+    pa_segment_beat(s, now);
+    if (!s->stale)
+        h->state = PA_STATE_OPEN;
     __atomic_thread_fence(__ATOMIC_RELEASE);
     memcpy(h->magic, PA_MAGIC, 8);
+    pa_commit(&h->state, PA_STATE_OPEN);
     s->next = mapped;
     mapped = s;
     return s;
@@ -195,8 +257,15 @@ struct pa_chunk *pa_segment_chunk(struct pa_segment *s, struct pa_store *store, 
         s->capacity = capacity;
     }
     struct pa_chunk *c = (struct pa_chunk *)((uint8_t *)h + s->used);
+    if (size >= PA_POPULATE_FROM && kind == PA_CHUNK_EVENTS) /* its pages at once: cheaper than a fault for each */
+        madvise(c, size, MADV_POPULATE_WRITE);
+    if (s->used < s->stale) {
+        memset(c, 0, (end < s->stale ? end : s->stale) - s->used);
+        if (end < s->stale)     /* where a reader looks for the next one */
+            ((struct pa_chunk *)((uint8_t *)h + end))->magic = 0;
+    }
     c->size = size;
-    c->generation = ++s->generation;
+    c->generation = ++s->generation ? s->generation : ++s->generation;
     c->kind = (uint16_t)kind;
     c->entry_size = kind == PA_CHUNK_EVENTS ? 32 : 16;
     c->first_id = first_id;
@@ -209,15 +278,17 @@ void pa_chunk_publish(struct pa_chunk *c)
     pa_commit(&c->magic, PA_CHUNK_MAGIC);
 }
 
-void pa_segment_close(struct pa_segment *s, struct pa_store *store, uint32_t state)
+static void settle(struct pa_segment *s, struct pa_store *store)
 {
     struct pa_header *h = s->header;
     struct pa_instant now = pa_clock_anchor();
-    s->closed = 1;
+    if (s->settled)
+        return;
+    s->settled = 1;
     h->end_ticks = now.ticks;
     h->end_monotonic = now.monotonic;
     h->end_realtime = now.realtime;
-    pa_commit(&h->state, state);
+    pa_commit(&h->state, s->closed);
     if (s->used < s->capacity &&
         pa_store_trim(store, s->name, s->device, s->inode, s->capacity, s->used) == 0)
         s->capacity = s->used;
@@ -229,10 +300,29 @@ void pa_segment_unmap(struct pa_header *header)
     munmap(header, PA_SEGMENT_MAX);
 }
 
-void pa_segment_release(struct pa_segment *s)
+void pa_segment_close(struct pa_segment *s, struct pa_store *store, uint32_t state)
+{
+    s->closed = state;
+    if (!s->writers || state == PA_STATE_CLEAN_END)
+        settle(s, store);
+}
+
+void pa_segments_settle(struct pa_store *store)
+{
+    for (struct pa_segment *s = mapped; s; s = s->next)
+        if (s->closed)
+            settle(s, store);
+}
+
+void pa_segment_release(struct pa_segment *s, struct pa_store *store)
 {
     if (s->writers || !s->closed)
         return;
+    settle(s, store);
+    struct pa_old old = {NULL, s->device, s->inode, s->capacity, s->sequence, s->generation, ""};
+    memcpy(old.name, s->name, sizeof old.name);
+    if (s->closed == PA_STATE_ROTATED)
+        pa_store_keep(store, &old);
     struct pa_segment **link = &mapped;
     while (*link != s)
         link = &(*link)->next;

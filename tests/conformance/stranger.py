@@ -23,6 +23,7 @@ NOTES = [
 ]  # fmt: skip
 REASONS = [
     "no-space", "no-journal", "no-memory", "limit", "evicted", "reentered", "unrecorded-child",
+    "file-limit",
 ]  # fmt: skip
 MINIMUM_ENTRY = {1: 32, 2: 16, 3: 16, 4: 16}
 
@@ -59,6 +60,8 @@ class Segment:
         self.data = data
         if len(data) < 4096 or data[:8] != b"PYAUDIT\n":
             raise NotASegmentError("no segment")
+        if self.u32(76) == 4:
+            raise NotASegmentError("being made into a later segment")
         if self.u16(8) != 1 or self.u32(16) != 0:
             raise NotASegmentError("a later format")
         self.damaged = False
@@ -274,7 +277,15 @@ def signed(number: int) -> int:
 
 
 def read(path: Path) -> Reading:
-    return Segment(path.read_bytes()).read()
+    """Section 11, 4: the file may have become another segment while it was read."""
+    with path.open("rb") as file:
+        data = file.read()
+        file.seek(0)
+        again = file.read(4096)
+    identity = slice(24, 40), slice(72, 76), slice(144, 152)  # process, sequence, begin_realtime
+    if any(data[part] != again[part] for part in identity) or again[76:80] == b"\4\0\0\0":
+        raise NotASegmentError("it was made into a later segment meanwhile")
+    return Segment(data).read()
 
 
 if __name__ == "__main__":

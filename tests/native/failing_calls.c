@@ -3,6 +3,8 @@
  *
  *   FAIL_AT=N       the Nth call of the process fails
  *   FAIL_FROM=N     the Nth call and each one after it
+ *   KILL_AT=N       at the Nth call, the process is killed instead
+ *   TRACE_CALLS=F   a line with the function's name is added to F for each call
  *   FAIL_REPORT=F   a line with the function's name is added to F for each call that failed
  *
  * Calls are counted from the moment the library is loaded, over all threads; a forked child
@@ -21,20 +23,28 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
-static long calls, fail_at, fail_from;
+static long calls, fail_at, fail_from, kill_at;
 static char report[4096];
+static int each_call;
 
 long __real_syscall(long number, ...);
 
 __attribute__((constructor(101))) static void begin(void)
 {
     const char *at = getenv("FAIL_AT"), *from = getenv("FAIL_FROM"), *file = getenv("FAIL_REPORT");
+    const char *killed = getenv("KILL_AT"), *trace = getenv("TRACE_CALLS");
     fail_at = at ? atol(at) : 0;
     fail_from = from ? atol(from) : 0;
+    kill_at = killed ? atol(killed) : 0;
+    each_call = trace != NULL;
+    if (trace)
+        file = trace;
     if (file && strlen(file) < sizeof report)
         strcpy(report, file);
 }
@@ -43,7 +53,10 @@ __attribute__((constructor(101))) static void begin(void)
 static int fails(const char *function)
 {
     long call = __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
-    if (call != fail_at && !(fail_from && call >= fail_from))
+    int failing = call == fail_at || (fail_from && call >= fail_from);
+    if (call == kill_at)
+        __real_syscall(SYS_kill, __real_syscall(SYS_getpid), SIGKILL);
+    if (!failing && !each_call)
         return 0;
     char line[64];
     size_t n = strlen(function);
@@ -56,7 +69,7 @@ static int fails(const char *function)
             __real_syscall(SYS_close, fd);
         }
     }
-    return 1;
+    return failing;
 }
 
 #define WRAP(type, function, parameters, arguments, failed, error) \
@@ -86,6 +99,9 @@ WRAP(void *, mmap, (void *p, size_t n, int prot, int f, int fd, off_t at), (p, n
 WRAP(int, munmap, (void *p, size_t n), (p, n), -1, ENOMEM)
 WRAP(int, madvise, (void *p, size_t n, int advice), (p, n, advice), -1, ENOSYS)
 WRAP(ssize_t, pread, (int fd, void *b, size_t n, off_t at), (fd, b, n, at), -1, EIO)
+WRAP(ssize_t, pwrite, (int fd, const void *b, size_t n, off_t at), (fd, b, n, at), -1, ENOSPC)
+WRAP(int, fstatfs, (int fd, struct statfs *s), (fd, s), -1, EIO)
+WRAP(int, getrlimit, (__rlimit_resource_t r, struct rlimit *l), (r, l), -1, EINVAL)
 WRAP(ssize_t, pwritev, (int fd, const struct iovec *v, int n, off_t at), (fd, v, n, at), -1, ENOSPC)
 WRAP(ssize_t, read, (int fd, void *b, size_t n), (fd, b, n), -1, EIO)
 WRAP(ssize_t, readlink, (const char *p, char *b, size_t n), (p, b, n), -1, EACCES)

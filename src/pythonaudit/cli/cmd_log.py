@@ -34,6 +34,7 @@ _REASONS = {
     "limit": "PYTHONAUDIT_MAX_BYTES was reached",
     "evicted": "removed to stay below PYTHONAUDIT_MAX_BYTES",
     "reentered": "raised inside the recorder",
+    "file-limit": "RLIMIT_FSIZE left no room for a segment",
 }
 _NAMED_AT_MOST = 3
 _DAMAGE_AT_MOST = 10

@@ -46,6 +46,9 @@ class Header:
     end_realtime: int
     used: int
     canary: int
+    drained: int
+    beat_monotonic: int
+    beat_realtime: int
     losses: tuple[int, ...]
 
 
@@ -85,8 +88,27 @@ _FLAG_BITS = 32
 
 def is_unbegun(data: Bytes) -> bool:
     """Whether a process has not yet, or never, finished the header: no segment, and no damage."""
+    if data[: len(layout.MAGIC)] == layout.MAGIC and _state(data) == layout.STATE_VOID:
+        return True
     magic, chunk = bytes(data[: len(layout.MAGIC)]), data[layout.HEADER_SIZE :][:4]
     return not magic.strip(b"\0") and not bytes(chunk).strip(b"\0")
+
+
+def _state(data: Bytes) -> int:
+    offset, _ = layout.HEADER.fields["state"]
+    return int.from_bytes(data[offset : offset + 4], "little")
+
+
+def is_same_segment(earlier: Header, data: Bytes) -> bool:
+    """Whether a header that was read again is of the same segment: its file may be a later one's by now."""
+    if is_unbegun(data):
+        return False
+    later = parse_header(data)
+    return (earlier.process, earlier.sequence, earlier.begin_realtime) == (
+        later.process,
+        later.sequence,
+        later.begin_realtime,
+    )
 
 
 def parse_header(data: Bytes) -> Header:

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pythonaudit.errors import StoreError
-from pythonaudit.journal.chunks import Damage
-from pythonaudit.journal.layout import SEGMENT_MAX
+from pythonaudit.errors import FormatError, StoreError
+from pythonaudit.journal.chunks import Damage, Header, is_same_segment
+from pythonaudit.journal.layout import CHUNK_HEADER_SIZE, HEADER_SIZE, SEGMENT_MAX
 
 SUFFIX = ".pyaudit"
 
@@ -177,6 +177,14 @@ def read_segment_into(descriptor: int, copy: memoryview) -> int:
             break
         length += part
     return length
+
+
+def still_holds(descriptor: int, header: Header) -> bool:
+    """Whether a file is the segment that it was. Asked after a copy: only then the copy is all of one segment."""
+    try:
+        return is_same_segment(header, read_segment(descriptor, HEADER_SIZE + CHUNK_HEADER_SIZE))
+    except FormatError:
+        return False
 
 
 def is_too_long(descriptor: int) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pythonaudit.errors import FormatError
 from pythonaudit.journal import files, layout
-from pythonaudit.journal.chunks import Chunk, Damage, Header, parse_header, walk_chunks
+from pythonaudit.journal.chunks import Chunk, Damage, Header, is_same_segment, parse_header, walk_chunks
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.process import build_process
 from pythonaudit.journal.segment import committed, count_committed, parse_segment
@@ -115,6 +115,7 @@ class _Watched:
     def __init__(self, journal: Journal, head: SegmentHead) -> None:
         self._journal = journal
         self._file = head.file
+        self._header = head.header
         self._process = build_process(head.header, (), head.file.uid)
         self._image = bytearray(layout.SEGMENT_MAX)  # zero pages cost nothing until they are filled
         self._chunks: list[tuple[Chunk, int]] = []  # and how many entries of each have been read
@@ -142,6 +143,9 @@ class _Watched:
 
     def _read(self, descriptor: int) -> SegmentDecoder | None:
         self._copy(descriptor, [(0, layout.HEADER_SIZE)])
+        if not is_same_segment(self._header, self._image):
+            self.is_over = True  # its file is a later segment by now
+            return None
         header = parse_header(self._image)
         ranges = self._grown(descriptor, header)
         if not ranges:
@@ -153,6 +157,9 @@ class _Watched:
         self._copy(descriptor, ranges)
         limits = count_committed(self._image)
         self._copy(descriptor, ranges)
+        if not files.still_holds(descriptor, self._header):
+            self.is_over = True
+            return None
         segment = parse_segment(self._image, limits, self._positions)
         self._positions = segment.positions
         self._attributes += segment.attributes

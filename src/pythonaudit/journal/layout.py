@@ -21,7 +21,7 @@ SEGMENT_MAX = 4 << 20
 
 INCOMPATIBLE_KNOWN = 0
 
-STATE_OPEN, STATE_ROTATED, STATE_CLEAN_END = 1, 2, 3
+STATE_OPEN, STATE_ROTATED, STATE_CLEAN_END, STATE_VOID = 1, 2, 3, 4
 CLOCK_MONOTONIC, CLOCK_TSC, CLOCK_CNTVCT = 1, 2, 3
 CANARY_NOT_SEEN, CANARY_SEEN = 0, 1
 WAY_PRELOAD, WAY_SITE, WAY_FORK = 1, 2, 3
@@ -63,11 +63,12 @@ LOSSES = (
     "evicted",
     "reentered",
     "unrecorded-child",
+    "file-limit",
 )
 LOSS_DAMAGED = "damaged"
 LOSS_MISSING = "missing-segments"
 # What counts events; the others count children, bytes, segments.
-EVENT_LOSSES = frozenset(LOSSES[:6])
+EVENT_LOSSES = frozenset(LOSSES) - {"unrecorded-child"}
 
 # Limits of what a writer may write; more is damage.
 NAME_MAX_BYTES = 4096
@@ -134,6 +135,9 @@ HEADER = Shape(
         "end_realtime": (168, "Q"),
         "used": (176, "I"),
         "canary": (180, "I"),
+        "drained": (184, "I"),
+        "beat_monotonic": (192, "Q"),
+        "beat_realtime": (200, "Q"),
         "losses": (256, "128s"),  # LOSS_SLOTS times u64
     },
 )
@@ -221,6 +225,10 @@ NODE = Shape(
     16,
     {"commit": (0, "I"), "parent": (4, "I"), "code": (8, "I"), "line": (12, "I")},
 )
+
+# How far a process has been read out, in DIR/drained/<process>: see `drained`.
+DRAINED_MAGIC = b"PYDRAIN\n"
+DRAINED = struct.Struct("<8s16sII")
 
 SHAPES = (HEADER, CHUNK, EVENT, OWNER, ANCHOR, COUNT, META, STRING, CODE, NODE)
 

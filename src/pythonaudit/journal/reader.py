@@ -236,17 +236,28 @@ class Journal:
     def missing(self, heads: Iterable[SegmentHead]) -> dict[str, int]:
         """How many segments of a process, by its id, have gone, although later ones are there.
 
+        Those that had been read out before, as a later one says, are not missing.
+
         Args:
             heads: all segments.
         """
         present: dict[str, set[int]] = defaultdict(set)
+        drained: dict[str, int] = defaultdict(int)
         for head in heads:
-            present[head.header.process.hex()].add(head.header.sequence)
+            process = head.header.process.hex()
+            present[process].add(head.header.sequence)
+            drained[process] = max(drained[process], min(head.header.drained, head.header.sequence))
         for one in self._damage:  # what cannot be read has not gone
-            process, sequence = _named(one.path)
-            if process in present and sequence is not None:
-                present[process].add(sequence)
-        return {process: gone for process, found in present.items() if (gone := max(found) + 1 - len(found))}
+            named, sequence = _named(one.path)
+            if named in present and sequence is not None:
+                present[named].add(sequence)
+        missing = {}
+        for process, found in present.items():
+            first = drained[process]
+            gone = max(found) + 1 - first - sum(sequence >= first for sequence in found)
+            if gone:
+                missing[process] = gone
+        return missing
 
     def to_arrow(self, wanted: EventFilter | None = None) -> pa.Table:
         """The events as an Arrow table (columns: see `arrow`), unordered."""
@@ -302,6 +313,8 @@ class Journal:
                 if files.is_too_long(descriptor):
                     reason = "the file is longer than a segment can be"
                     self.note(path, [Damage(None, layout.SEGMENT_MAX, 0, reason)])
+                if not files.still_holds(descriptor, head.header):
+                    return None  # the process has used it again
             segment = parse_segment(data, limits)
         except FileNotFoundError:
             return None

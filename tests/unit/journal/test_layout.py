@@ -55,6 +55,8 @@ CONSTANTS = {
     "PA_LOSS_EVICTED": layout.LOSSES.index("evicted"),
     "PA_LOSS_REENTERED": layout.LOSSES.index("reentered"),
     "PA_LOSS_UNRECORDED_CHILD": layout.LOSSES.index("unrecorded-child"),
+    "PA_LOSS_FILE_LIMIT": layout.LOSSES.index("file-limit"),
+    "PA_STATE_VOID": layout.STATE_VOID,
     "PA_NOTE_TRUNCATED": 1 << layout.NOTES.index("truncated"),
     "PA_NOTE_MASKED": 1 << layout.NOTES.index("masked"),
     "PA_NOTE_SUMMARISED": 1 << layout.NOTES.index("summarised"),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
-from pythonaudit.journal import layout
+from pythonaudit.journal import files, layout
 from pythonaudit.journal.decode import Event, SegmentDecoder
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal, SegmentHead
@@ -348,3 +350,68 @@ def test_segments_that_have_gone(tmp_path: Path) -> None:
         ("03" * 16, "missing-segments", 5),
     ]
     assert [(loss[0], loss[1]) for loss in losses if loss[1] == "damaged"] == [("01" * 16, "damaged")]
+
+
+def used_again(path: Path, later: SegmentWriter) -> None:
+    """A process makes the file into a later segment of its own: in place."""
+    with path.open("r+b") as file:
+        file.write(later.build())
+        file.truncate()
+    path.rename(path.with_name(path.name.replace("-000000.", "-000001.")))
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_a_segment_that_is_used_again_while_it_is_read_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """At whatever moment: what comes is all of one segment, once."""
+    process = b"\1" * 16
+    first, later = SegmentWriter(process=process), SegmentWriter(process=process, sequence=1)
+    first.thread(1).event("old", [1])
+    later.begin_ns += SECOND
+    later.thread(1, number=1).event("new", [2])
+    path = first.save(tmp_path)
+    journal = Journal(tmp_path)
+    heads = journal.heads()
+    reads = 0
+
+    def before(real: Callable[..., Any]) -> Callable[..., Any]:
+        def read(*arguments: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            if reads == moment:
+                used_again(path, later)
+            return real(*arguments)
+
+        return read
+
+    monkeypatch.setattr(files, "read_segment", before(files.read_segment))
+    monkeypatch.setattr(files, "read_segment_into", before(files.read_segment_into))
+    decoders = [journal.load(head) for head in heads]
+    monkeypatch.undo()
+    names = [e.event for d in decoders if d for e in d.events(np.arange(len(d.segment.events)))]
+    assert names == (["old"] if moment == 0 else [])
+    assert reads == 3
+    assert not journal.damage()
+    if moment:
+        assert [event.event for event in Journal(tmp_path).events()] == ["new"]
+
+
+def test_a_void_segment_holds_nothing_and_is_no_damage(tmp_path: Path) -> None:
+    writer = SegmentWriter()
+    writer.thread(1).event("old", [1])
+    writer.save(tmp_path, state=layout.STATE_VOID)
+    journal = Journal(tmp_path)
+    assert not list(journal.events())
+    assert journal.survey().trails == journal.survey().losses == []
+
+
+def test_what_had_been_read_out_is_not_missing(tmp_path: Path) -> None:
+    for sequence in (3, 6, 7):
+        writer = SegmentWriter(process=b"\1" * 16, sequence=sequence)
+        writer.thread(1).event("open", [sequence])
+        data = bytearray(writer.build())
+        data[184:188] = (0, 4, 5)[(3, 6, 7).index(sequence)].to_bytes(4, "little")
+        writer.save(tmp_path).write_bytes(data)
+    journal = Journal(tmp_path)
+    assert journal.missing(journal.heads()) == {"01" * 16: 1}, "5 has gone; 0 to 4 were read out"
