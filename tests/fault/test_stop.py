@@ -56,7 +56,7 @@ def test_at_the_start(installed: Installed, way: str, disk: Disk, why: str) -> N
 def test_in_between(installed: Installed, way: str, tmp_path: Path) -> None:
     program = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 print("ran", flush=True)
 while True:
     sys.audit("app.event", "x" * 900)
@@ -77,9 +77,13 @@ sys.audit("cpython.run_file")
 """
 UNWANTED_TROUBLES = {
     "at the start": Trouble(
-        UNWANTED, RAISE_SOFT.format("FSIZE"), before=0, prefix=("prlimit", "--fsize=0:unlimited", "--")
+        UNWANTED,
+        RAISE_SOFT.format("FSIZE"),
+        ("file-limit",),
+        before=0,
+        prefix=("prlimit", "--fsize=0:unlimited", "--"),
     ),
-    "in between": Trouble(LOWER.format("FSIZE", 200_000) + "raise_events(200)\n" + UNWANTED, None),
+    "in between": Trouble(LOWER.format("FSIZE", 60_000) + "raise_events(200)\n" + UNWANTED, None, ("file-limit",)),
 }
 
 
