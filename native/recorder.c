@@ -545,6 +545,7 @@ void pa_recorder_end(void)
     struct pa_recorder *r = &pa_recorder;
     int saved = errno;
     pthread_mutex_lock(&r->lock);
+    pa_guard_begin(pa_epoch); /* nothing may have been recorded so far */
     if (!r->segment && anything_lost())
         open_segment(); /* a last try, without rest: at least what was lost is said */
     if (r->segment) {

@@ -53,6 +53,15 @@ def test_cut_off(installed: Installed, way: str, disk: Disk, how: str, before: i
 
 
 @OLDEST_AND_NEWEST
+def test_cut_off_where_nothing_is_recorded(installed: Installed, way: str, disk: Disk) -> None:
+    """The end of the interpreter closes the segment all the same."""
+    trouble = Trouble(
+        SEGMENTS + CUTS["to nothing"], None, reasons=None, during=0, settings={"PYTHONAUDIT_EVENTS": "-*"}
+    )
+    get_into(trouble, installed, way, (disk("bare", None), disk("recorded", None)))
+
+
+@OLDEST_AND_NEWEST
 def test_cut_off_again_and_again(installed: Installed, way: str, disk: Disk) -> None:
     """While threads write."""
     fault = (
@@ -60,7 +69,7 @@ def test_cut_off_again_and_again(installed: Installed, way: str, disk: Disk) -> 
         + """
 import threading
 def cut():
-    for n in range(50):
+    for n in range(30):
         for path in segments()[-1:]:
             os.truncate(path, n % 3 * 4096)
         time.sleep(0)
@@ -132,9 +141,8 @@ OTHERS = {
 }
 
 
-@OLDEST_AND_NEWEST
 @pytest.mark.parametrize("whose", OTHERS)
-def test_other_bus_errors(installed: Installed, way: str, whose: str) -> None:
+def test_other_bus_errors(installed_here: Installed, way: str, whose: str) -> None:
     """The signal is the program's."""
     program = """
 import os, resource, signal, subprocess, sys, threading
@@ -143,7 +151,7 @@ sys.audit("app.event", 0)
 print(signal.getsignal(signal.SIGBUS), flush=True)
 """
     program += OTHERS[whose]
-    recording = record_beside(installed, way, program, status=-signal.SIGBUS)
+    recording = record_beside(installed_here, way, program, status=-signal.SIGBUS)
     assert recording.events("app.event")
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
 
+from tests.commands import run
 from tests.conftest import Installed, Recording
 from tests.fault.conftest import Disk
 from tests.fault.troubles import TOOLS, Trouble, get_into, kept_numbers
@@ -38,7 +40,10 @@ def test_disk_full(installed: Installed, way: str, disk: Disk, when: str) -> Non
                         filler.write(b"x" * 4096)
     recording = get_into(trouble, installed, way, places)
     kept = kept_numbers(recording)
-    assert lost(recording)["no-space"] > 50
+    count = lost(recording)["no-space"]
+    assert count > 50
+    told = map(json.loads, run(recording.directory, "stats", "--format", "jsonl").stdout.splitlines())
+    assert [(row["reason"], row["count"]) for row in told if "reason" in row] == [("no-space", count)]
     assert kept[: trouble.before] == list(range(trouble.before))
     if trouble.mend is not None:
         raised = trouble.before + trouble.during + trouble.after

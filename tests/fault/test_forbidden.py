@@ -7,7 +7,6 @@ has to leave to us.
 from __future__ import annotations
 
 import errno
-import os
 import platform
 import re
 import signal
@@ -63,13 +62,12 @@ def install(names: str, answer: int, otherwise: int = ALLOW) -> str:
     return f"{FILTER}\ninstall({[NUMBERS[name] for name in names.split()]}, {answer}, {otherwise})\n"
 
 
-@OLDEST_AND_NEWEST
 @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOSYS], ids=["EPERM", "ENOSYS"])
 @pytest.mark.parametrize("names", FORBIDDEN)
-def test_error(installed: Installed, way: str, disk: Disk, names: str, error: int) -> None:
+def test_error(installed_here: Installed, way: str, disk: Disk, names: str, error: int) -> None:
     """Neither the program nor its descriptors know of it."""
     trouble = Trouble(install(names, ERRNO | error), None, FORBIDDEN[names])
-    recording = get_into(trouble, installed, way, (disk("bare", None), disk("recorded", None)))
+    recording = get_into(trouble, installed_here, way, (disk("bare", None), disk("recorded", None)))
     kept = kept_numbers(recording)
     assert kept[:50] == list(range(50))
     assert bool(lost(recording)) == bool(FORBIDDEN[names])

@@ -90,17 +90,16 @@ MOUNTS = {
 
 
 @ROOT_ONLY
-@OLDEST_AND_NEWEST
 @pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("how", MOUNTS)
-def test_mounts(installed: Installed, way: str, disk: Disk, how: str, when: str) -> None:
+def test_mounts(installed_here: Installed, way: str, disk: Disk, how: str, when: str) -> None:
     disk("bare.mounted", "32m")
     mounted = disk("recorded.mounted", "32m")
     fault, mend, reasons = MOUNTS[how]
     trouble = Trouble(
         SYSTEM + fault, mend, reasons, before=WHEN[when], prefix=APART, beside=("../recorded.mounted",)
     )
-    recording = get_into(trouble, installed, way, (disk("bare", None), disk("recorded", None)))
+    recording = get_into(trouble, installed_here, way, (disk("bare", None), disk("recorded", None)))
     kept = kept_numbers(recording)
     assert kept[: trouble.before] == list(range(trouble.before))
     assert bool(lost(recording)) == bool(trouble.reasons)
