@@ -176,6 +176,15 @@ static int long_ago(uint64_t then, uint64_t now)
     return then != 0 && now > then && now - then > PA_BEAT_GONE_NS;
 }
 
+/* Start times are told as the clock of the time namespace of whoever asks has it. */
+static int counts_as_we_do(uint32_t pid)
+{
+    char path[40];
+    struct stat ours, its;
+    snprintf(path, sizeof path, "/proc/%u/ns/time", pid);
+    return stat("/proc/self/ns/time", &ours) != 0 || stat(path, &its) != 0 || ours.st_ino == its.st_ino;
+}
+
 static int is_dead(const struct pa_header *h, const struct witness *w, const struct stat *st)
 {
     if (memcmp(h->boot, w->boot, 16) != 0)
@@ -188,7 +197,7 @@ static int is_dead(const struct pa_header *h, const struct witness *w, const str
     if (kill((pid_t)h->pid, 0) != 0 && errno == ESRCH)
         return 1;
     uint64_t start = start_time_of(h->pid);
-    return start != 0 && h->pid_start != 0 && start != h->pid_start;
+    return start != 0 && h->pid_start != 0 && start != h->pid_start && counts_as_we_do(h->pid);
 }
 
 /* The header is NULL where the file has none. */

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pythonaudit.journal.reader import Journal
 from tests.conftest import Installed, Recording
 from tests.fault.troubles import kept_numbers
-from tests.fault.ways import OLDEST_AND_NEWEST, record_beside
+from tests.fault.ways import OLDEST_AND_NEWEST, ROOT_ONLY, record, record_beside, words_of
 from tests.recorded import lost, threads
 
 SOURCE = Path(__file__).with_name("set_clock.c")
@@ -91,3 +92,33 @@ raise_events(range(6000, 24000))
     kept = kept_numbers(recording)
     assert kept == list(range(kept[0], 24000))
     assert lost(recording)["evicted"] == kept[0]
+
+
+@ROOT_ONLY
+def test_another_time_namespace(installed_here: Installed, way: str, tmp_path: Path) -> None:
+    """Its clocks began elsewhere, and yet it lives: nobody takes its segment for one of the dead."""
+    apart = ["unshare", "--time", "--boottime", "100000", "--monotonic", "5000", "--fork"]
+    if subprocess.run([*apart, "true"], capture_output=True).returncode:
+        pytest.skip("no time namespace can be made here")
+    program = "import sys; sys.audit('app.event', 0); print(flush=True); input(); sys.audit('app.event', 1)"
+    directory = tmp_path / "audit"
+    words = [*words_of(installed_here, way, directory), *apart, str(installed_here.python), "-c", program]
+    settings = {"PYTHONAUDIT_EVENTS": "app"}
+    if way == "site":
+        settings |= {"PYTHONAUDIT": "1", "PYTHONAUDIT_DIR": str(directory)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        words, stdin=pipe, stdout=pipe, env=installed_here.environment(**settings), text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (trail,) = Journal(directory).processes()
+        assert trail.process.is_running
+        others: dict[str, str | Path] = {"PYTHONAUDIT_EVENTS": "app", "PYTHONAUDIT_MAX_BYTES": "1M"}
+        flood = "import sys\nfor n in range(5000): sys.audit('app.other', n, 'x' * 900)"
+        recording = record(installed_here, "site", flood, others, directory)
+        assert lost(recording)["evicted"]
+        process.communicate("\n")
+    journal = Journal(directory)
+    assert [e.values for e in journal.events() if e.event == "app.event"] == [[0], [1]]
+    assert trail.process.id in {t.process.id for t in journal.processes() if t.ended}

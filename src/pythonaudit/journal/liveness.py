@@ -24,7 +24,15 @@ def is_running(boot: str, pid_namespace: int, pid: int, pid_start: int) -> bool 
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
-    return int(status.rpartition(")")[2].split()[19]) == pid_start
+    return int(status.rpartition(")")[2].split()[19]) == pid_start or not _counts_as_we_do(pid)
+
+
+def _counts_as_we_do(pid: int) -> bool:
+    """Start times are told as the clock of the time namespace of whoever asks has it."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/time").st_ino == os.stat("/proc/self/ns/time").st_ino
+    except OSError:
+        return True
 
 
 @lru_cache
