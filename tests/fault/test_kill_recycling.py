@@ -40,7 +40,9 @@ BEFORE, AFTER = 30, 14
 
 
 @pytest.fixture(scope="module")
-def environment(install: Callable[[Interpreter], Installed], tmp_path_factory: pytest.TempPathFactory) -> Installed:
+def environment(
+    install: Callable[[Interpreter], Installed], tmp_path_factory: pytest.TempPathFactory
+) -> Installed:
     """One of its own, whose recorder can be killed at each call."""
     installed = install(INTERPRETERS[-1])
     built = failing_calls.build(tmp_path_factory.mktemp("killed"), "_recorder")

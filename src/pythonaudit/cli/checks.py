@@ -117,6 +117,8 @@ def check_trial(subject: str, trial: Trial, directory: Path, environment: Mappin
     else:
         modules, files = len(began.get("modules", ())), len(began.get("pth", ()))
         how = f"after {modules} modules and {files} other .pth file{'' if files == 1 else 's'}"
+        if began.get("left_out"):
+            how += " and more"
     yield Finding(
         subject,
         OK,

@@ -104,10 +104,10 @@ def _say_losses(journal: Journal, heads: Sequence[SegmentHead], selection: Selec
         losses = named_losses(head.header)
         if not losses or not selection.wanted.wants_segment(head.header, head.end_ns):
             continue
-        decoder = journal.load(head)
-        if decoder is None or not selection.wanted.wants_process(decoder.process):
+        process = journal.process(head)
+        if process is None or not selection.wanted.wants_process(process):
             continue
-        who = process_label(decoder.process)
+        who = process_label(process)
         for reason, count in losses.items():
             counts[reason][who] = counts[reason].get(who, 0) + count
     for reason, processes in counts.items():
@@ -127,9 +127,9 @@ def _say_missing(journal: Journal, heads: Sequence[SegmentHead], selection: Sele
         process = head.header.process.hex()
         if process not in missing or not selection.wanted.wants_segment(head.header, head.end_ns):
             continue
-        decoder = journal.load(head)
-        if decoder and selection.wanted.wants_process(decoder.process):
-            who = process_label(decoder.process)
+        described = journal.process(head)
+        if described and selection.wanted.wants_process(described):
+            who = process_label(described)
             counts[who] = counts.get(who, 0) + missing.pop(process)
     if counts:
         gone = _number(sum(counts.values()), "segment is", "segments are")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pythonaudit.errors import FormatError
+from pythonaudit.errors import FormatError, StoreError
 from pythonaudit.journal import files, layout
 from pythonaudit.journal.chunks import Chunk, Damage, Header, is_same_segment, parse_header, walk_chunks
 from pythonaudit.journal.decode import SegmentDecoder
@@ -72,8 +72,11 @@ class Follower:
 
     def poll(self) -> list[SegmentDecoder]:
         """Looks once."""
-        for head in self._new_heads():
-            self.watched[head.file.path] = _Watched(self._journal, head)
+        try:
+            for head in self._new_heads():
+                self.watched[head.file.path] = _Watched(self._journal, head)
+        except StoreError:
+            pass  # the directory was removed, or moved away; it may come again
         found = []
         for path, watched in list(self.watched.items()):
             decoder = watched.read()

@@ -29,7 +29,7 @@ from pythonaudit.journal.decode import Event, SegmentDecoder, format_time
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.follow import Follower
 from pythonaudit.journal.merge import Source, last_events, merge_events
-from pythonaudit.journal.process import Process
+from pythonaudit.journal.process import Process, build_process
 from pythonaudit.journal.segment import Segment, count_committed, parse_segment
 from pythonaudit.journal.summary import named_losses
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _EVERYTHING = EventFilter()
+# Header and first chunk, which holds the attributes of the process.
+_ATTRIBUTES_BYTES = layout.HEADER_SIZE + (48 << 10)
 _SEGMENT_NAME = re.compile(r"[0-9a-f]+-([0-9a-f]{32})-([0-9]{6,10})\.pyaudit")
 
 
@@ -322,6 +324,17 @@ class Journal:
             self.note(path, [Damage(None, 0, 0, str(error))])
             return None
         return self.decoder(head.file, segment)
+
+    def process(self, head: SegmentHead) -> Process | None:
+        """The process of a segment, from its first bytes; None if it has gone or makes no sense any more."""
+        try:
+            with files.open_segment(head.file) as descriptor:
+                data = files.read_segment(descriptor, _ATTRIBUTES_BYTES)
+                if not files.still_holds(descriptor, head.header):
+                    return None
+            return build_process(head.header, parse_segment(data).attributes, head.file.uid)
+        except (FileNotFoundError, FormatError, files.RefusedError):
+            return None
 
     def _count_committed(self, descriptor: int) -> dict[int, int]:
         """The same of an earlier copy, which is soon forgotten: its memory is used again and again."""

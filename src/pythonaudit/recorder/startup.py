@@ -10,6 +10,8 @@ import sys
 
 from pythonaudit import _recorder
 
+_BEGAN_MAX_BYTES = 32768  # the recorder takes no more
+
 
 def _text(value: str) -> str:
     """A JSON string; `json` would be an import that the application did not ask for."""
@@ -40,6 +42,21 @@ def _earlier_pth() -> list[str]:
     return found
 
 
+def _began(canary: str, modules: list[str], pth: list[str]) -> bytes:
+    """How recording began, as JSON; of lists that are too long the first part, and how much was left out."""
+    count = len(modules) + len(pth)
+    while True:
+        left_out = count - len(modules) - len(pth)
+        text = (
+            f'{{"began":{{"way":"site","canary":{canary},'
+            f'"modules":[{",".join(map(_text, modules))}],'
+            f'"pth":[{",".join(map(_text, pth))}]' + (f',"left_out":{left_out}' if left_out else "") + "}}"
+        ).encode()
+        if len(text) <= _BEGAN_MAX_BYTES:
+            return text
+        modules, pth = modules[: len(modules) // 2], pth[: len(pth) // 2]
+
+
 def start() -> str:
     """Begins to record this process if the environment asks for it; harmless when repeated.
 
@@ -53,11 +70,5 @@ def start() -> str:
     state = _recorder.start(os.path.dirname(os.__file__))
     if state in ("recording", "vetoed"):
         canary = "true" if _recorder.status()["canary"] else "false"
-        _recorder.began(
-            (
-                f'{{"began":{{"way":"site","canary":{canary},'
-                f'"modules":[{",".join(map(_text, modules))}],'
-                f'"pth":[{",".join(map(_text, pth))}]}}}}'
-            ).encode()
-        )
+        _recorder.began(_began(canary, modules, pth))
     return state

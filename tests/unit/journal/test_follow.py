@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pythonaudit.errors import StoreError
 from pythonaudit.journal import layout
-from pythonaudit.journal.decode import Event
+from pythonaudit.journal.decode import Event, SegmentDecoder
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.follow import Follower
 from pythonaudit.journal.reader import Journal
@@ -205,3 +207,36 @@ def test_stop_ends_it_at_once(tmp_path: Path) -> None:
 def test_no_journal(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         Followed(Journal(tmp_path)).next(1)
+
+
+def test_a_directory_that_is_removed_may_come_again(tmp_path: Path) -> None:
+    Recorder(tmp_path)
+    journal = Journal(tmp_path)
+    follower = Follower(journal)
+    follower.begin()
+    shutil.rmtree(tmp_path / "journal")
+    assert follower.poll() == follower.poll() == []
+    assert not follower.watched
+    Recorder(tmp_path, process=b"\2" * 16).write("again")
+    assert [events_of(decoder) for decoder in follower.poll()] == [["again"]]
+    assert journal.damage() == []
+
+
+def test_a_segment_that_is_used_again_is_over(tmp_path: Path) -> None:
+    """What it held is not shown again, and what it holds now comes under its own name."""
+    recorder = Recorder(tmp_path)
+    recorder.write("old")
+    journal = Journal(tmp_path)
+    follower = Follower(journal)
+    follower.begin()
+    later = Recorder(tmp_path, sequence=1)
+    later.write("new")
+    recorder.update(later.path.read_bytes())  # not yet renamed, as it seems
+    os.replace(recorder.path, later.path)
+    found = [name for _ in range(3) for decoder in follower.poll() for name in events_of(decoder)]
+    assert found == ["new"]
+    assert journal.damage() == []
+
+
+def events_of(decoder: SegmentDecoder) -> list[str]:
+    return [event.event for event in decoder.events(np.arange(len(decoder.segment.events)))]
