@@ -14,7 +14,7 @@ import pytest
 
 from tests.native.store_driver import KIB, MIB, Driver, held, names, usage
 
-OPEN, ROTATED, CLEAN_END = 1, 2, 3
+OPEN, ROTATED, CLEAN_END, VOID = 1, 2, 3, 4
 EVENT, OWNER, COUNT = 1, 2, 4
 EVENTS, STRINGS = 1, 2
 SIZE = 128 * KIB
@@ -203,6 +203,48 @@ def test_nobody_is_judged_by_the_proc_of_another_namespace(place: Path) -> None:
         box = driver.open(place, SIZE)
         put(box, "judged", header(process=(1, 12345), namespace=namespace))
         assert driver.ask_number("create", "new.pyaudit", 4096) == -EDQUOT
+
+
+@pytest.mark.parametrize(
+    ("monotonic", "realtime", "namespace", "goes"),
+    [
+        (25, 25, 1, True),
+        (25, 23, 1, False),  # the clock was set
+        (23, 25, 1, False),  # another time namespace
+        (25, 25, None, False),  # it can be looked at, and lives
+    ],
+)
+def test_a_last_sign_of_life(
+    place: Path, monotonic: int, realtime: int, namespace: int | None, goes: bool
+) -> None:
+    """What cannot be looked at is dead when both clocks say that it was silent for more than 24 hours."""
+    up_for_longer = ["unshare", "--fork", "--time", "--monotonic", "200000"]
+    if shutil.which("unshare") is None or subprocess.run([*up_for_longer, "true"]).returncode != 0:
+        pytest.skip("no time namespace can be made here")
+    content = bytearray(header(process=LIVE, namespace=namespace))
+    now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + 200_000 * 10**9, time.time_ns()
+    beats = (clock - hours * 3600 * 10**9 for clock, hours in zip(now, (monotonic, realtime), strict=True))
+    struct.pack_into("<QQ", content, 192, *beats)
+    with Driver({"PATH": os.defpath}, up_for_longer) as driver:
+        box = driver.open(place, SIZE)
+        path = put(box, "judged", bytes(content))
+        assert driver.ask_number("create", "new.pyaudit", 4096) == (0 if goes else -EDQUOT)
+        assert path.exists() is not goes
+
+
+def test_what_an_earlier_segment_left_behind_is_not_counted(box: Path, driver: Driver) -> None:
+    """A file that is used again: chunks behind `used` are of what it was; a void one holds nothing."""
+    fill(box, 7)
+    content = bytearray(header(state=ROTATED) + chunk([entry(OWNER), entry(EVENT)]) + chunk([entry(EVENT)] * 9))
+    struct.pack_into("<I", content, 176, 8192)
+    put(box, "again", bytes(content))
+    driver.create("new.pyaudit", SIZE)
+    assert driver.ask_number("evicted") == 1
+    (box / "new.pyaudit").unlink()
+    put(box, "void", header(state=VOID) + chunk([entry(EVENT)] * 9))
+    driver.create("newer.pyaudit", SIZE)
+    assert not (box / "void.pyaudit").exists()
+    assert driver.ask_number("evicted") == 0
 
 
 def test_short_and_odd_files(box: Path, driver: Driver) -> None:
