@@ -11,7 +11,8 @@
 # gone with it. The recorder is the one built outside: one binary for all versions, and the older libc's
 # runs on the newer. The tests run in 3.14; what they record runs in each version.
 #
-# Needs root (chroot, mounts) and apt. SUITE and MIRROR say which Debian; remove the folder to fetch anew.
+# Needs root (chroot, mounts) and apt; ends with 3 and one line where it cannot. SUITE and MIRROR say which
+# Debian; what has been fetched stays until the list of packages changes (or the folder is removed).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +20,7 @@ SUITE=${SUITE:-sid}
 MIRROR=${MIRROR:-http://deb.debian.org/debian}
 KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 PACKAGES=(
-	base-files bash binutils coreutils dash diffutils findutils grep gzip libc-bin mount procps sed tar util-linux
+	base-files bash binutils ca-certificates coreutils dash diffutils findutils grep gzip libc-bin mount procps sed tar util-linux
 	gcc libc6-dev make
 	python3.14 python3.14-dev python3.14-venv python3.15 python3.15-dev python3.15-venv
 )
@@ -33,11 +34,16 @@ checkout=$PWD
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pythonaudit/newer
 root=$cache/$SUITE-$(dpkg --print-architecture 2>/dev/null || true)
 
+cannot() {
+	echo "3.14 and 3.15 not tested: $1" >&2
+	exit 3
+}
+
 for need in apt-get dpkg flock unshare chroot; do
-	command -v $need >/dev/null || { echo "3.14 and 3.15 not tested: no $need here" >&2; exit 3; }
+	command -v $need >/dev/null || cannot "no $need here"
 done
-[ "$(id -u)" -eq 0 ] || { echo "3.14 and 3.15 not tested: that needs root, for chroot" >&2; exit 3; }
-unshare --mount true 2>/dev/null || { echo "3.14 and 3.15 not tested: no mounts allowed here" >&2; exit 3; }
+[ "$(id -u)" -eq 0 ] || cannot "that needs root, for chroot"
+unshare --mount true 2>/dev/null || cannot "no mounts allowed here"
 
 # What maintainer scripts would have made.
 finish() {
@@ -47,6 +53,7 @@ nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin' >"$1/etc/passwd"
 	echo 'root:x:0:
 nogroup:x:65534:' >"$1/etc/group"
 	echo '127.0.0.1 localhost' >"$1/etc/hosts"
+	cat "$1"/usr/share/ca-certificates/mozilla/*.crt >"$1/etc/ssl/certs/ca-certificates.crt" # pip reads them at start
 	mkdir -p "$1/proc" "$1/dev" "$1/sys" "$1/tmp" "$1/root"
 	for version in 3.14 3.15; do
 		chroot "$1" "/usr/bin/python$version" -m compileall -qq -x 'test/|lib2to3' "/usr/lib/python$version" || true
@@ -66,17 +73,19 @@ unpack() {
 		-o "Dir::State=$apt/state" -o "Dir::State::Status=$apt/status" -o "Dir::Cache=$apt"
 		-o APT::Sandbox::User=root -o APT::Install-Recommends=false -o Acquire::Retries=3
 	)
-	apt-get "${own[@]}" update
 	# What they need, they say: apt plans as if nothing were installed.
-	packages=$(apt-get "${own[@]}" --simulate install "${PACKAGES[@]}" | awk '/^Inst / {print $2}' | sort -u)
-	(cd "$apt/archives" && xargs apt-get "${own[@]}" download <<<"$packages")
+	apt-get "${own[@]}" update &&
+		packages=$(apt-get "${own[@]}" --simulate install "${PACKAGES[@]}" | awk '/^Inst / {print $2}' | sort -u) &&
+		(cd "$apt/archives" && xargs apt-get "${own[@]}" download <<<"$packages") ||
+		cannot "apt cannot fetch them from $MIRROR $SUITE"
 	# First what makes /bin, /lib and so on links into /usr.
 	dpkg -x "$apt"/archives/base-files_*.deb "$part"
 	for package in "$apt"/archives/*.deb; do
 		dpkg -x "$package" "$part"
 	done
 	finish "$part"
-	rm -rf "$apt"
+	echo "${PACKAGES[*]}" >"$part/wanted"
+	rm -rf "$apt" "$root"
 	mv -T "$part" "$root"
 }
 
@@ -97,7 +106,7 @@ tools() {
 mkdir -p "$cache"
 exec 9>"$cache/lock"
 flock 9
-[ -e "$root" ] || unpack
+[ "$(cat "$root/wanted" 2>/dev/null)" = "${PACKAGES[*]}" ] || unpack
 tools
 exec 9>&-
 

@@ -105,8 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # What is still buffered would be complained about by the interpreter on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_output()
         return PIPE_CLOSED
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
@@ -119,8 +118,17 @@ def main(argv: list[str] | None = None) -> int:
             )
         )
     except OSError as error:
+        try:
+            sys.stdout.flush()
+        except OSError:  # it was the output that could not be written
+            _drop_output()
         where = f"{error.filename}: " if error.filename else ""
         return _complain(PythonAuditError(f"{where}{error.strerror or error}"))
+
+
+def _drop_output() -> None:
+    """What is still buffered would be complained about by the interpreter on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def default_directory(environ: Mapping[str, str], euid: int) -> Path:
