@@ -20,7 +20,7 @@ SUITE=${SUITE:-sid}
 MIRROR=${MIRROR:-http://deb.debian.org/debian}
 KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 PACKAGES=(
-	base-files bash binutils ca-certificates coreutils dash diffutils findutils grep gzip libc-bin mount procps sed tar util-linux
+	base-files bash binutils ca-certificates coreutils dash diffutils e2fsprogs findutils grep gzip libc-bin mount procps sed tar util-linux
 	gcc libc6-dev make
 	python3.14 python3.14-dev python3.14-venv python3.15 python3.15-dev python3.15-venv
 )
@@ -131,6 +131,7 @@ export root checkout work
 # shellcheck disable=SC2016
 unshare --mount --propagation private bash -euc '
 	mkdir -p "$root$checkout"
+	mount --bind "$root" "$root" # tests unshare: their root has to be a mount
 	mount --rbind /dev "$root/dev"
 	mount --rbind /proc "$root/proc"
 	mount --bind "$work/tmp" "$root/tmp"

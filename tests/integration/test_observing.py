@@ -49,7 +49,9 @@ def descriptors():
 def status():
     keys = ("SigQ", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt", "Umask", "Uid", "Gid", "Groups", "Threads", "NoNewPrivs")
     with open("/proc/self/status") as lines:
-        return {k: v.strip() for k, _, v in (line.partition(":") for line in lines) if k in keys[1:]}
+        found = {k: v.strip() for k, _, v in (line.partition(":") for line in lines) if k in keys[1:]}
+    found["SigCgt"] = f"{int(found['SigCgt'], 16) & ~(1 << signal.SIGBUS - 1):x}"  # ours, where it is nobody's
+    return found
 
 def facts():
     return {
