@@ -308,6 +308,20 @@ static inline int write_heap(struct pa_thread *t, PyObject *args, const struct p
     return inlined < 0 ? -1 : length;
 }
 
+/* What the first stack would have done, where nobody wants one so far: the standard library
+ * is known, and pages that cannot be had are looked after. */
+static int ready;
+
+static void get_ready(void)
+{
+    if (!pa_frames_know_stdlib())
+        caller();
+    if (Py_IsInitialized()) {
+        pa_guard_begin(pa_epoch);
+        ready = 1;
+    }
+}
+
 /* No room for its name or its stack: no loss, where nobody wants it. Results as record's. */
 static __attribute__((noinline)) int definition_failed(struct pa_thread *t, const struct pa_name_slot *called)
 {
@@ -332,8 +346,8 @@ static inline int record(struct pa_thread *t, const char *event, PyObject *args,
     if (named < 0)
         return definition_failed(t, called);
     if (is_off(called->origin, name->modes)) {
-        if (__builtin_expect(!pa_frames_know_stdlib(), 0))
-            caller(); /* what comes later is to be told apart */
+        if (__builtin_expect(!ready, 0))
+            get_ready();
         return 0;
     }
     if ((name->varies || name->modes[0] == PA_MODE_RECORD) && find_stack(t, &stack) < 0)

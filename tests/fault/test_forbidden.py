@@ -23,12 +23,12 @@ pytestmark = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="the numbers of system calls are those of x86-64"
 )
 NUMBERS = {
-    "read": 0, "write": 1, "close": 3, "fstat": 5, "lseek": 8, "mmap": 9, "munmap": 11, "brk": 12,
-    "rt_sigprocmask": 14, "pread64": 17, "madvise": 28, "getpid": 39, "exit": 60, "kill": 62, "uname": 63,
-    "ftruncate": 77, "readlink": 89, "geteuid": 107, "getegid": 108, "rt_sigpending": 127, "rt_sigtimedwait": 128,
-    "gettid": 186, "futex": 202, "getdents64": 217, "clock_gettime": 228, "exit_group": 231, "tgkill": 234,
-    "openat": 257, "mkdirat": 258, "newfstatat": 262, "unlinkat": 263, "faccessat": 269, "fallocate": 285,
-    "pwritev": 296, "faccessat2": 439,
+    "read": 0, "write": 1, "close": 3, "fstat": 5, "mmap": 9, "munmap": 11, "brk": 12, "rt_sigprocmask": 14,
+    "pread64": 17, "pwrite64": 18, "madvise": 28, "getpid": 39, "kill": 62, "uname": 63, "ftruncate": 77,
+    "readlink": 89, "geteuid": 107, "getegid": 108, "rt_sigpending": 127, "rt_sigtimedwait": 128,
+    "fstatfs": 138, "gettid": 186, "futex": 202, "getdents64": 217, "clock_gettime": 228, "exit_group": 231,
+    "openat": 257, "mkdirat": 258, "newfstatat": 262, "unlinkat": 263, "renameat": 264, "fallocate": 285,
+    "pwritev": 296, "prlimit64": 302,
 }  # fmt: skip
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 # BPF: the number of the system call; if it is one of these, one answer; else the other.
