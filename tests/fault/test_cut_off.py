@@ -174,3 +174,17 @@ sys.audit("app.event", 0)
 """
     done = record(installed, way, program, directory=tmp_path / "audit").completed
     assert (done.returncode, done.stdout) == (-signal.SIGBUS, "cut\n")
+
+
+@OLDEST_AND_NEWEST
+@pytest.mark.parametrize("how", ["to nothing", "to half"])
+def test_cut_off_and_used_again(installed: Installed, way: str, disk: Disk, how: str) -> None:
+    """A segment that was cut off is none that another could be made of, where the limit asks for it."""
+    trouble = Trouble(
+        SEGMENTS + "raise_events(6000)\n" + CUTS[how],
+        reasons=None,
+        during=20000,
+        settings={"PYTHONAUDIT_MAX_BYTES": "8M"},
+    )
+    recording = get_into(trouble, installed, way, (disk("bare", None), disk("recorded", None)))
+    check_rest(recording, 22000, 26150)

@@ -145,7 +145,9 @@ def test_an_interrupted_installation_does_not_break_python(
                 assert (done.stdout, done.stderr) == ("ran\n", ""), f"{member}: {len(written)} bytes"
 
 
-def test_what_ran_before_is_cut_and_says_so(installed: Installed, install: Callable[[Interpreter], Installed]) -> None:
+def test_what_ran_before_is_cut_and_says_so(
+    installed: Installed, install: Callable[[Interpreter], Installed]
+) -> None:
     """More modules than there is room for: the first ones are told, and how many are not."""
     own = install(installed.interpreter)
     line = "import sys; sys.modules.update({f'made_{n:04}_' + 'x' * 40: sys for n in range(2000)})\n"
