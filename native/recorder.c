@@ -208,8 +208,8 @@ static int write_attributes(void)
 
 /* Nothing new is written to earlier segments. Threads that cannot be writing at this moment
  * leave them, so that one which sleeps keeps none: those that have ended, and those of the
- * interpreter whose GIL we hold, since nothing gives it away inside the hook. Others have an
- * event half written, perhaps, and leave with their next. */
+ * interpreter whose GIL we hold that are not inside the hook, as we are ourselves. Others have
+ * an event half written, perhaps, and leave with their next look at the epoch. */
 static void leave_earlier_segments(void)
 {
     struct pa_recorder *r = &pa_recorder;
@@ -219,7 +219,7 @@ static void leave_earlier_segments(void)
 #ifndef Py_GIL_DISABLED
     PyInterpreterState *ours = PyThreadState_GetInterpreter(PyThreadState_Get());
     for (struct pa_thread *t = r->threads; t; t = t->another)
-        if (t->interp == ours && t->segment != r->segment)
+        if (t->interp == ours && !t->busy && t->segment != r->segment)
             leave_segment(t);
 #endif
 }
@@ -390,6 +390,7 @@ static struct pa_thread *enter_locked(unsigned *ret_reason)
         r->threads = t;
         t->segment = NULL;
         t->chunk = NULL;
+        t->next_size = CHUNK_FIRST; /* a child is small again, whatever its parent wrote */
         fresh = 1;
     }
     if (fresh) {

@@ -42,6 +42,7 @@ struct pa_segment {
     int settled;                /* it has that state */
     int rest_error;             /* why it could not grow a moment ago ... */
     uint64_t rest_until;        /* ... and until when it does not try again */
+    uint64_t beat;              /* what the header says */
     struct pa_segment *next;    /* of those mapped */
     uint64_t device, inode;
     char name[PA_NAME_ROOM];    /* file name in the box */
@@ -74,13 +75,14 @@ void pa_segments_settle(struct pa_store *store);
  * (evict.h): another one is needed. */
 static inline int pa_segment_is_silent(const struct pa_segment *segment, uint64_t monotonic)
 {
-    uint64_t then = __atomic_load_n(&segment->header->beat_monotonic, __ATOMIC_RELAXED);
+    uint64_t then = __atomic_load_n(&segment->beat, __ATOMIC_RELAXED);
     return monotonic > then && monotonic - then > PA_BEAT_STALE_NS;
 }
 
 /* It is written at that moment. */
 static inline void pa_segment_beat(struct pa_segment *segment, struct pa_instant now)
 {
+    __atomic_store_n(&segment->beat, now.monotonic, __ATOMIC_RELAXED);
     __atomic_store_n(&segment->header->beat_monotonic, now.monotonic, __ATOMIC_RELAXED);
     __atomic_store_n(&segment->header->beat_realtime, now.realtime, __ATOMIC_RELAXED);
 }

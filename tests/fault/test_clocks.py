@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -122,3 +123,29 @@ def test_another_time_namespace(installed_here: Installed, way: str, tmp_path: P
     journal = Journal(directory)
     assert [e.values for e in journal.events() if e.event == "app.event"] == [[0], [1]]
     assert trail.process.id in {t.process.id for t in journal.processes() if t.ended}
+
+
+@OLDEST_AND_NEWEST
+def test_after_a_long_silence_another_segment_is_begun(installed: Installed, way: str, clock: Path) -> None:
+    """Others may have taken the process for dead, and removed what it was writing to."""
+    program = f"""
+import glob, os
+box = os.environ["BOX"]
+raise_events(range(10))
+(first,) = glob.glob(box + "/*.pyaudit")
+os.unlink(first)
+clock.pass_time({13 * HOUR})
+numbers = iter(range(10, 1 << 60))
+while not glob.glob(box + "/*.pyaudit"):  # an anchor is due 2^24 ticks after the last
+    raise_events([next(numbers)])
+last = next(numbers)
+raise_events([last])
+print(last)
+"""
+    directory = installed.new_directory()
+    box = directory / "journal" / f"u{os.geteuid()}"
+    settings: dict[str, str | Path] = {"PYTHONAUDIT_EVENTS": "app", "LD_PRELOAD": clock, "BOX": box}
+    program = PROGRAM.format(clock=str(clock)) + program
+    recording = record(installed, way, program, settings, directory)
+    assert recording.completed.returncode == 0, recording.completed.stderr
+    assert kept_numbers(recording)[-1] == int(recording.completed.stdout)
