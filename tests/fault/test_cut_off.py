@@ -42,12 +42,11 @@ def check_rest(recording: Recording, first: int, raised: int) -> None:
     assert lost(recording) or kept == list(range(raised))
 
 
-@OLDEST_AND_NEWEST
 @pytest.mark.parametrize("before", [50, 2000])
 @pytest.mark.parametrize("how", CUTS)
-def test_cut_off(installed: Installed, way: str, disk: Disk, how: str, before: int) -> None:
+def test_cut_off(installed_here: Installed, way: str, disk: Disk, how: str, before: int) -> None:
     trouble = Trouble(SEGMENTS + CUTS[how], reasons=None, before=before)
-    recording = get_into(trouble, installed, way, (disk("bare", None), disk("recorded", None)))
+    recording = get_into(trouble, installed_here, way, (disk("bare", None), disk("recorded", None)))
     # At the latest when it has to grow: 2 MiB here.
     check_rest(recording, before + 2500, before + 6100)
 
