@@ -55,7 +55,7 @@ static void put_text(struct out *o, const char *key, const char *text, size_t le
 
 static void put_link(struct out *o, const char *key, const char *link)
 {
-    char path[4096];
+    static char path[4096]; /* under the lock, and stacks of threads are small */
     ssize_t n = readlink(link, path, sizeof path);
     if (n > 0)
         put_text(o, key, path, (size_t)n);
@@ -63,7 +63,7 @@ static void put_link(struct out *o, const char *key, const char *link)
 
 static void put_argv(struct out *o)
 {
-    char line[16384];
+    static char line[16384];
     int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return;

@@ -1,6 +1,8 @@
 /* See early.h. */
 #include "early.h"
 
+#include "recorder.h"
+
 /* cpython/pymem.h: exported by every CPython, unchanged since 3.5, outside the limited API. */
 enum { RAW_DOMAIN = 0 };
 struct allocator {
@@ -17,6 +19,7 @@ extern int PySys_AddAuditHook(pa_hook_fn hook, void *user_data);
 static struct allocator giver;  /* gave the block */
 static struct allocator final;  /* the interpreter's, at the end */
 static void *block;
+static pa_hook_fn added;
 
 static void *remember(void *context, size_t size)
 {
@@ -32,6 +35,7 @@ int pa_early_add(pa_hook_fn hook)
     PyMem_SetAllocator(RAW_DOMAIN, &remembering);
     int result = PySys_AddAuditHook(hook, NULL);
     PyMem_SetAllocator(RAW_DOMAIN, &giver);
+    added = hook;
     return result;
 }
 
@@ -61,10 +65,17 @@ static void pass_free(void *context, void *at)
     }
 }
 
+/* The interpreter is gone, and there may be another one. */
+static void add_again(void)
+{
+    pa_recorder.hooked = pa_early_add(added) == 0;
+}
+
 void pa_early_end(void)
 {
     if (!block)
         return;
+    Py_AtExit(add_again);
     PyMem_GetAllocator(RAW_DOMAIN, &final);
     if (final.free == giver.free)
         return;

@@ -32,7 +32,7 @@ static uint32_t intern_code(struct pa_encoder *e, PyObject *object, const uint8_
     size_t length = total < PA_REVEALED_MAX ? total : PA_REVEALED_MAX;
     uint8_t *converted = NULL;
     int flags = 0;
-    if (!e->sink || !(e->reveal & PA_REVEAL_CODE))
+    if (!(e->reveal & PA_REVEAL_CODE))
         return 0;
     if (bytes) {
         size_t valid = pa_utf8_valid(bytes, length);
@@ -128,9 +128,8 @@ static void encode_command(struct pa_encoder *e, PyObject *object)
 /* b'NAME=value': the name, and *** for the value */
 static void encode_setting(struct pa_encoder *e, PyObject *item, enum pa_treatment treatment, int depth)
 {
-    uint8_t scratch[PA_TEXT_MAX];
     struct pa_view view;
-    if (!item || pa_view_text(item, scratch, &view) < 0) {
+    if (!item || pa_view_text(item, e->sink->scratch, &view) < 0) {
         pa_put_value(e, item, treatment, depth);
         return;
     }
@@ -154,11 +153,10 @@ static void encode_environment(struct pa_encoder *e, PyObject *object)
 
 static NOINLINE void encode_line(struct pa_encoder *e, PyObject *object)
 {
-    uint8_t scratch[PA_TEXT_MAX];
     struct pa_span spans[PA_SPANS_MAX];
     struct pa_view view;
     size_t count;
-    if (pa_view_text(object, scratch, &view) < 0)
+    if (pa_view_text(object, e->sink->scratch, &view) < 0)
         pa_put_value(e, object, PA_AS_TEXT, 0);
     else if (!view.cut && pa_mask_line(view.bytes, view.length, spans, &count))
         pa_put_view(e, &view, spans, count);

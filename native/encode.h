@@ -44,10 +44,12 @@ enum {
     PA_REVEALED_MAX = 65536     /* bytes of one text of dynamic code */
 };
 
-/* Keeps revealed code: valid UTF-8, at most PA_REVEALED_MAX bytes. Returns its string id, or 0. */
+/* Keeps revealed code: valid UTF-8, at most PA_REVEALED_MAX bytes. Returns its string id, or 0.
+ * `scratch`: PA_TEXT_MAX bytes for one text that has to be converted, which a small stack has not. */
 struct pa_text_sink {
     uint32_t (*intern)(void *context, const uint8_t *text, uint32_t length);
     void *context;
+    uint8_t *scratch;
 };
 
 /* Writes the array for an argument tuple. `rule`: what is known of the event, or NULL; `reveal`:

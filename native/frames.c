@@ -178,9 +178,11 @@ static int walk_api(PyThreadState *thread, struct raw_frame *out, unsigned max, 
     return (int)n;
 }
 
+/* Under the lock: a text of a code object, which would be much for the stack of a small thread. */
+static uint8_t utf8[4096];
+
 static uint32_t intern_text(struct pa_intern *in, PyObject *text)
 {
-    uint8_t utf8[4096];
     int flags;
     if (!text || Py_TYPE(text) != &PyUnicode_Type)
         return pa_intern_string(in, "?", 1);
@@ -210,18 +212,17 @@ void pa_frames_set_stdlib(const char *directory)
 
 static int is_stdlib(PyObject *filename)
 {
-    uint8_t file[4096];
     int flags;
     if (!filename || Py_TYPE(filename) != &PyUnicode_Type)
         return 0;
-    size_t n = pa_str_utf8(filename, file, sizeof file, &flags);
-    if (n > 8 && !memcmp(file, "<frozen ", 8))
+    size_t n = pa_str_utf8(filename, utf8, sizeof utf8, &flags);
+    if (n > 8 && !memcmp(utf8, "<frozen ", 8))
         return 1;
     if (!stdlib_length)
-        learn_stdlib(file, n);
-    if (!stdlib_length || n <= stdlib_length || memcmp(file, stdlib_dir, stdlib_length))
+        learn_stdlib(utf8, n);
+    if (!stdlib_length || n <= stdlib_length || memcmp(utf8, stdlib_dir, stdlib_length))
         return 0;
-    const char *rest = (const char *)file + stdlib_length;
+    const char *rest = (const char *)utf8 + stdlib_length;
     size_t left = n - stdlib_length;
     return !(left > 14 && (!memcmp(rest, "site-packages/", 14) || !memcmp(rest, "dist-packages/", 14)));
 }
@@ -249,6 +250,12 @@ static void release_held(void)
     for (uint32_t i = 0; i < HELD_MAX * 2; i++)
         Py_CLEAR(held[i]);
     held_count = 0;
+}
+
+void pa_frames_end(void)
+{
+    if (held)
+        release_held();
 }
 
 /* Code id of a code object; 0 on failure. *ret_lasting: its key may be cached. */
@@ -305,8 +312,8 @@ static int code_is_stdlib(PyObject *code)
 int pa_stack_intern(struct pa_intern *in, PyThreadState *thread, unsigned max,
                     uint64_t interpreter, struct pa_stack_ids *ret, int *ret_flush)
 {
-    struct raw_frame raw[FRAMES_MAX];
-    const char *frames[FRAMES_MAX];
+    static struct raw_frame raw[FRAMES_MAX]; /* under the lock, as `utf8` */
+    static const char *frames[FRAMES_MAX];
     unsigned n = 0;
     int deeper = 0, lasting = 1;
     *ret = (struct pa_stack_ids){0, 0};

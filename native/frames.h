@@ -33,6 +33,9 @@ extern PA_HIDDEN pa_stack_key_function *pa_stack_key;
 int pa_stack_intern(struct pa_intern *in, PyThreadState *thread, unsigned max,
                     uint64_t interpreter, struct pa_stack_ids *ret, int *ret_flush);
 
+/* The interpreter ends: lets go of what is held of it. Under the lock. */
+void pa_frames_end(void);
+
 /* Compares the walk with the public API, which replaces it where they differ.
  * Needs an initialised interpreter; returns 0 when they agree. */
 int pa_frames_self_test(PyThreadState *thread);

@@ -73,7 +73,7 @@ static struct pa_name *find_name(const char *text, size_t length)
     const struct pa_event_rule *rule = pa_event_rule_find(text, length);
     if (!rule && r->name_count >= PA_NAMES_MAX)
         return NULL;
-    uint8_t stored[2 * NAME_LIMIT];
+    uint8_t stored[4 * KEPT_NAME_LIMIT];
     uint16_t notes = 0;
     int stored_length = pa_encode_name(stored, sizeof stored, text, length, &notes);
     if (stored_length < 0 || !(n = malloc(sizeof *n + length + 1 + (size_t)stored_length)))
@@ -293,7 +293,7 @@ static inline int write_heap(struct pa_thread *t, PyObject *args, const struct p
                              uint16_t *ret_notes, uint32_t *ret_name)
 {
     struct text_context context = {t, 0};
-    struct pa_text_sink sink = {intern_text, &context};
+    struct pa_text_sink sink = {intern_text, &context, t->scratch};
     const struct pa_name *name = called->name;
     uint8_t *heap = t->chunk + t->heap;
     uint32_t room = t->entries - t->heap - 96; /* an anchor, the entry, and a slot that stays zero */

@@ -89,7 +89,7 @@ void pa_fail(const struct pa_settings *settings, const char *why)
 {
     if (!settings->stop_on_failure)
         return;
-    char line[5000];
+    static char line[5000];
     int n = snprintf(line, sizeof line,
                      "pythonaudit: cannot record in %.4000s: %s; stopping, as PYTHONAUDIT_ON_FAILURE=stop asks\n",
                      settings->dir, why);
@@ -561,6 +561,7 @@ void pa_recorder_end(void)
     }
     r->hooked = 0;
     pa_guard_end();
+    pa_frames_end();
     pthread_mutex_unlock(&r->lock);
     errno = saved;
 }

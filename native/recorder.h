@@ -7,6 +7,7 @@
 #define PA_RECORDER_H
 
 #include <pthread.h>
+#include "encode.h"
 #include "event_table.h"
 #include "frames.h"
 #include "intern.h"
@@ -63,6 +64,7 @@ struct pa_thread {
     struct pa_count *(*counts)[3];      /* [catalog row][source], in this chunk */
     struct pa_name_slot names[PA_NAME_SLOTS];
     struct pa_stack_slot stacks[PA_STACK_SLOTS];
+    uint8_t scratch[PA_TEXT_MAX];
 };
 
 struct pa_recorder {

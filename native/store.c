@@ -177,7 +177,7 @@ static int find_box(struct pa_store *s, const char *dir)
 /* The same below the user's runtime directory, if that is really his. */
 static int find_box_below(struct pa_store *s, const char *runtime)
 {
-    char path[PA_DIR_MAX + 1];
+    static char path[PA_DIR_MAX + 1]; /* under the recorder's lock, and stacks of threads are small */
     struct stat st;
     int length = snprintf(path, sizeof path, "%s/pythonaudit", runtime);
     if (*runtime != '/' || (size_t)length >= sizeof path || stat(runtime, &st) != 0 ||

@@ -107,10 +107,9 @@ void pa_put_view(struct pa_encoder *e, const struct pa_view *view, const struct 
 
 void pa_put_text(struct pa_encoder *e, PyObject *object, enum pa_treatment treatment)
 {
-    uint8_t scratch[PA_TEXT_MAX];
     struct pa_span spans[PA_SPANS_MAX];
     struct pa_view view;
-    if (pa_view_text(object, scratch, &view) < 0)
+    if (pa_view_text(object, e->sink->scratch, &view) < 0)
         pa_put_type(e, object);
     else
         pa_put_view(e, &view, spans, pa_find_secrets(e, &view, treatment, spans));
@@ -152,9 +151,9 @@ void pa_put_secret(struct pa_encoder *e)
 /* A str as valid UTF-8, surrogates escaped: file and function names. */
 static NOINLINE void put_name(struct pa_encoder *e, PyObject *str)
 {
-    uint8_t utf8[PA_TEXT_MAX];
+    uint8_t *utf8 = e->sink->scratch;
     int flags = 0;
-    size_t length = str && PyUnicode_Check(str) ? pa_str_utf8(str, utf8, sizeof utf8, &flags) : 0;
+    size_t length = str && PyUnicode_Check(str) ? pa_str_utf8(str, utf8, PA_TEXT_MAX, &flags) : 0;
     struct pa_view view = {utf8, length, (flags & PA_UTF8_CUT) != 0, PA_FORM_STRING};
     pa_put_view(e, &view, NULL, 0);
 }
@@ -339,13 +338,13 @@ static void put_key_piece(struct pa_json *json, const uint8_t *bytes, size_t len
 /* A text as a key; returns whether it is a secret name. */
 static NOINLINE enum pa_secrecy put_key_text(struct pa_encoder *e, PyObject *key, enum pa_treatment treatment)
 {
-    uint8_t utf8[PA_TEXT_MAX];
+    uint8_t *utf8 = e->sink->scratch;
     struct pa_span spans[PA_SPANS_MAX];
     int flags = 0;
     struct pa_view view;
     struct pa_json *json = &e->json;
     if (Py_TYPE(key) == &PyUnicode_Type) {
-        size_t length = pa_str_utf8(key, utf8, sizeof utf8, &flags);
+        size_t length = pa_str_utf8(key, utf8, PA_TEXT_MAX, &flags);
         view = (struct pa_view){utf8, length, (flags & PA_UTF8_CUT) != 0, PA_FORM_STRING};
     } else {
         pa_view_text(key, utf8, &view);

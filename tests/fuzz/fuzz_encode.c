@@ -168,7 +168,8 @@ static int encode(uint8_t **ret_out, uint32_t room, PyObject *args, const struct
                   uint32_t reveal, uint16_t *ret_notes)
 {
     uint32_t kept = 0;
-    struct pa_text_sink sink = {keep, &kept};
+    static uint8_t scratch[PA_TEXT_MAX];
+    struct pa_text_sink sink = {keep, &kept, scratch};
     *ret_out = malloc(room ? room : 1); /* exactly: the sanitizer sees what is beyond */
     *ret_notes = 0;
     int length = pa_encode_args(*ret_out, room, args, rule, reveal, &sink, ret_notes);

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import Installed
-from tests.recorded import is_whole, threads
+from tests.recorded import is_whole
 
 
 def test_first_event_of_a_child_from_another_thread(installed: Installed) -> None:
@@ -160,47 +157,3 @@ def test_vetoed(installed: Installed, tmp_path: Path) -> None:
     done = installed.run("-c", program, env=env, status=78)
     assert done.stderr.count("\n") == 1
     assert "another audit hook keeps ours out" in done.stderr
-
-
-def test_interpreter_begun_again(installed: Installed, tmp_path: Path) -> None:
-    """A host that ends its interpreter and begins another has both recorded."""
-    base = installed.interpreter.base
-    ask = (
-        "import sysconfig as s; print(s.get_config_var('Py_ENABLE_SHARED'), s.get_path('include'),"
-        " s.get_config_var('LIBDIR'), s.get_config_var('LDVERSION'), sep='\\n')"
-    )
-    shared, include, libdir, version = subprocess.run(
-        [base, "-c", ask], capture_output=True, text=True, check=True
-    ).stdout.split("\n")[:4]
-    if (
-        shared != "1"
-        or not os.path.exists(f"{include}/Python.h")
-        or not os.path.exists(f"{libdir}/libpython{version}.so")
-    ):
-        pytest.skip("no shared libpython to link a host with")
-    source = tmp_path / "host.c"
-    source.write_text(
-        "#include <Python.h>\n"
-        "int main(int argc, char **argv) {\n"
-        "    for (int i = 0; i < 3; i++) {\n"
-        "        Py_Initialize();\n"
-        "        if (PyRun_SimpleString(argv[1])) return 1;\n"
-        "        if (Py_FinalizeEx()) return 2;\n"
-        "    }\n"
-        "    return 0;\n"
-        "}\n"
-    )
-    host = tmp_path / "host"
-    command = ["cc", f"-I{include}", str(source), f"-L{libdir}", f"-lpython{version}", f"-Wl,-rpath,{libdir}"]
-    subprocess.run([*command, "-o", str(host)], check=True)
-    directory = installed.new_directory()
-    env = installed.environment(PYTHONAUDIT="1", PYTHONAUDIT_DIR=directory, PYTHONPATH=installed.purelib)
-    env["PYTHONHOME"] = str(base.parent.parent)
-    program = "import sys\nfrom pythonaudit.recorder import startup\nassert startup.start() == 'recording'\nsys.audit('app.life')"
-    subprocess.run([host, program], env=env, check=True)
-    from pythonaudit.journal.reader import Journal
-
-    events = list(Journal(directory).events())
-    assert sum(e.event == "app.life" for e in events) == 3
-    (thread,) = threads(events).values()
-    assert len(thread) == len(events)

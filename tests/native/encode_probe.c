@@ -44,7 +44,8 @@ static PyObject *encode(PyObject *self, PyObject *call)
     }
     struct pa_event_rule rule = rule_of(rules, count);
     PyObject *kept = PyList_New(0);
-    struct pa_text_sink sink = {keep, kept};
+    uint8_t *scratch = malloc(PA_TEXT_MAX);
+    struct pa_text_sink sink = {keep, kept, scratch};
     uint16_t notes = 0;
     uint8_t *out = malloc(room ? room : 1);         /* exactly: the sanitizer sees what is beyond */
     int length = pa_encode_args(out, room, args, count ? &rule : NULL, reveal, &sink, &notes);
@@ -53,6 +54,7 @@ static PyObject *encode(PyObject *self, PyObject *call)
     PyObject *ret = length < 0 ? Py_BuildValue("(OIN)", Py_None, notes, kept)
                                : Py_BuildValue("(y#IN)", (char *)out, (Py_ssize_t)length, notes, kept);
     free(out);
+    free(scratch);
     return ret;
 }
 
@@ -188,7 +190,8 @@ static PyObject *nanoseconds(PyObject *self, PyObject *call)
     (void)self;
     if (!PyArg_ParseTuple(call, "O!y#i", &PyTuple_Type, &args, &rules, &count, &times))
         return NULL;
-    static uint8_t out[PA_ARGS_MAX];
+    static uint8_t out[PA_ARGS_MAX], scratch[PA_TEXT_MAX];
+    struct pa_text_sink sink = {NULL, NULL, scratch};
     struct pa_event_rule rule = rule_of(rules, count);
     double best = 1e9;
     for (int round = 0; round < 20; round++) {
@@ -196,7 +199,7 @@ static PyObject *nanoseconds(PyObject *self, PyObject *call)
         uint16_t notes = 0;
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
         for (int i = 0; i < times; i++) {
-            pa_encode_args(out, sizeof out, args, count ? &rule : NULL, 0, NULL, &notes);
+            pa_encode_args(out, sizeof out, args, count ? &rule : NULL, 0, &sink, &notes);
             __asm__ volatile("" ::: "memory");
         }
         clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
