@@ -130,11 +130,11 @@ fi
 export root checkout work
 # shellcheck disable=SC2016
 unshare --mount --propagation private bash -euc '
-	mkdir -p "$root$checkout"
 	mount --bind "$root" "$root" # tests unshare: their root has to be a mount
 	mount --rbind /dev "$root/dev"
 	mount --rbind /proc "$root/proc"
 	mount --bind "$work/tmp" "$root/tmp"
+	mkdir -p "$root$checkout" # may be below /tmp
 	mount --bind "$checkout" "$root$checkout"
 	mount -t tmpfs tmpfs "$root/var/log"
 	wheel=$(cd "$work" && echo tmp/*.whl)
