@@ -21,7 +21,8 @@ static char stdlib_dir[4096];
 static size_t stdlib_length;
 
 /* names and line tables whose addresses are in keys (3.10, 3.11) */
-static PyObject **held;
+static PyObject **held;         /* a table by address, ... */
+static uint32_t *held_at;       /* ... and which places of it are taken */
 static uint32_t held_count;
 
 static inline void *pointer_at(const void *base, unsigned offset)
@@ -233,29 +234,32 @@ static int hold(PyObject *o)
         return 0;
     if (Py_TYPE(o) != &PyUnicode_Type && Py_TYPE(o) != &PyBytes_Type)
         return -1;
-    if (!held && !(held = calloc(HELD_MAX * 2, sizeof *held)))
-        return -1;
+    if (!held) {
+        if (!(held = calloc(HELD_MAX * 2, sizeof *held + sizeof *held_at / 2)))
+            return -1;
+        held_at = (uint32_t *)(held + HELD_MAX * 2);
+    }
     uint32_t i = (uint32_t)(((uintptr_t)o >> 4) * P1 >> 40) & (HELD_MAX * 2 - 1);
     for (; held[i]; i = (i + 1) & (HELD_MAX * 2 - 1))
         if (held[i] == o)
             return 0;
     Py_INCREF(o);
     held[i] = o;
-    held_count++;
+    held_at[held_count++] = i;
     return 0;
 }
 
 static void release_held(void)
 {
-    for (uint32_t i = 0; i < HELD_MAX * 2; i++)
+    while (held_count) {
+        uint32_t i = held_at[--held_count];
         Py_CLEAR(held[i]);
-    held_count = 0;
+    }
 }
 
 void pa_frames_end(void)
 {
-    if (held)
-        release_held();
+    release_held();
 }
 
 /* Code id of a code object; 0 on failure. *ret_lasting: its key may be cached. */
