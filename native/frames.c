@@ -21,9 +21,8 @@ static char stdlib_dir[4096];
 static size_t stdlib_length;
 
 /* names and line tables whose addresses are in keys (3.10, 3.11) */
-static PyObject **held;         /* a table by address, ... */
-static uint32_t *held_at;       /* ... and which places of it are taken */
-static uint32_t held_count;
+static PyObject **held;         /* a table by address, at most half full */
+static uint32_t held_size, held_count;
 
 static inline void *pointer_at(const void *base, unsigned offset)
 {
@@ -228,33 +227,53 @@ static int is_stdlib(PyObject *filename)
     return !(left > 14 && (!memcmp(rest, "site-packages/", 14) || !memcmp(rest, "dist-packages/", 14)));
 }
 
+static PyObject **place_of(PyObject *o)
+{
+    uint32_t i = (uint32_t)(((uintptr_t)o >> 4) * P1 >> 40) & (held_size - 1);
+    while (held[i] && held[i] != o)
+        i = (i + 1) & (held_size - 1);
+    return &held[i];
+}
+
+/* Small at first: each page of it that is touched costs as much as some events. */
+static int grow_held(void)
+{
+    PyObject **old = held;
+    uint32_t old_size = held_size, size = old_size ? 2 * old_size : 1024;
+    PyObject **table = calloc(size, sizeof *table);
+    if (!table)
+        return -1;
+    held = table;
+    held_size = size;
+    for (uint32_t i = 0; i < old_size; i++)
+        if (old[i])
+            *place_of(old[i]) = old[i];
+    free(old);
+    return 0;
+}
+
 static int hold(PyObject *o)
 {
     if (!o)
         return 0;
     if (Py_TYPE(o) != &PyUnicode_Type && Py_TYPE(o) != &PyBytes_Type)
         return -1;
-    if (!held) {
-        if (!(held = calloc(HELD_MAX * 2, sizeof *held + sizeof *held_at / 2)))
-            return -1;
-        held_at = (uint32_t *)(held + HELD_MAX * 2);
-    }
-    uint32_t i = (uint32_t)(((uintptr_t)o >> 4) * P1 >> 40) & (HELD_MAX * 2 - 1);
-    for (; held[i]; i = (i + 1) & (HELD_MAX * 2 - 1))
-        if (held[i] == o)
-            return 0;
+    if (2 * held_count >= held_size && grow_held() < 0)
+        return -1;
+    PyObject **place = place_of(o);
+    if (*place)
+        return 0;
     Py_INCREF(o);
-    held[i] = o;
-    held_at[held_count++] = i;
+    *place = o;
+    held_count++;
     return 0;
 }
 
 static void release_held(void)
 {
-    while (held_count) {
-        uint32_t i = held_at[--held_count];
+    for (uint32_t i = 0; i < held_size; i++)
         Py_CLEAR(held[i]);
-    }
+    held_count = 0;
 }
 
 void pa_frames_end(void)

@@ -72,11 +72,10 @@ int pa_intern_reset(struct pa_intern *in, struct pa_segment *segment, struct pa_
     in->strings = (struct pa_definitions){.next_id = 1, .next_size = STRINGS_FIRST};
     in->codes = (struct pa_definitions){.next_id = 1, .next_size = CODES_FIRST};
     in->nodes = (struct pa_definitions){.next_id = 1, .next_size = NODES_FIRST};
-    if (!in->sites)
-        in->sites = malloc(PA_SITES * sizeof *in->sites);
-    if (!in->sites)
+    if (in->sites)
+        memset(in->sites, 0, PA_SITES * sizeof *in->sites);
+    else if (!(in->sites = calloc(PA_SITES, sizeof *in->sites))) /* pages that nobody touches cost nothing */
         return -ENOMEM;
-    memset(in->sites, 0, PA_SITES * sizeof *in->sites);
     if (table_reset(&in->string_table) || table_reset(&in->code_table))
         return -ENOMEM;
     return table_reset(&in->node_table);

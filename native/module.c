@@ -163,10 +163,32 @@ static PyObject *status(PyObject *module, PyObject *unused)
                          "canary", r->canary ? Py_True : Py_False);
 }
 
+static int idle(const char *event, PyObject *args, void *unused)
+{
+    (void)event, (void)args, (void)unused;
+    return 0;
+}
+
+PyDoc_STRVAR(add_idle_hook_doc,
+"add_idle_hook($module, /)\n--\n\n"
+"Add an audit hook that does nothing, which no process can get rid of: the floor for what a\n"
+"recorder costs. Refused, and False, in a process that is recorded.");
+
+static PyObject *add_idle_hook(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    if (pa_recorder.installed || recorded_elsewhere())
+        return PyBool_FromLong(0);
+    if (PySys_AddAuditHook(idle, NULL) != 0)
+        return NULL;
+    return PyBool_FromLong(1);
+}
+
 static PyMethodDef methods[] = {
     {"start", start, METH_O, start_doc},
     {"began", began, METH_O, began_doc},
     {"status", status, METH_NOARGS, status_doc},
+    {"add_idle_hook", add_idle_hook, METH_NOARGS, add_idle_hook_doc},
     {NULL, NULL, 0, NULL},
 };
 

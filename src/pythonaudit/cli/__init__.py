@@ -36,6 +36,7 @@ VERBS: Mapping[str, str] = {
     "stats": "count events by name, category, source and process, and say what was lost",
     "env": "print what turns recording on in a shell, systemd, Docker or Kubernetes",
     "doctor": "check that recording works here, and say how to mend what does not",
+    "bench": "measure what recording costs here, beside what one would use instead",
 }
 
 # What the extra `tools` brings: the verbs that need these say so where they are missing.

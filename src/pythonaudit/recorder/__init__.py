@@ -11,9 +11,10 @@ says so; an application never has to call anything:
 "failed" or "vetoed" (an earlier audit hook keeps ours out); `process` is the process's identity,
 32 hexadecimal digits; `root` is the PYTHONAUDIT_DIR in force, empty if none; `directory` is where
 its journal lies, empty until the first event; and
-`canary` is whether the hook has been seen to work.
+`canary` is whether the hook has been seen to work. `add_idle_hook()` is for measuring only: a hook
+that does nothing, the floor for what recording costs; refused (False) in a process that is recorded.
 """
 
-from pythonaudit._recorder import status
+from pythonaudit._recorder import add_idle_hook, status
 
-__all__ = ["status"]
+__all__ = ["add_idle_hook", "status"]
