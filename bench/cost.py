@@ -16,18 +16,19 @@ from statistics import median
 
 import environment
 
-MODES = ("bare", "noop", "pythonaudit", "python", "json", "json-stack")
-DEPTH = 16
+from pythonaudit.cli.costs import CHILD, DEPTH
+
+MODES = ("bare", "idle", "pythonaudit", "python", "json", "json-stack")
 EVENTS = {"json": 3000, "json-stack": 1500}
 
 
-def run_once(python: Path, mode: str, noop: Path) -> float:
+def run_once(python: Path, mode: str) -> float:
     """Nanoseconds an event of one process."""
     with tempfile.TemporaryDirectory() as directory:
         events = EVENTS.get(mode, 20000)
-        arguments = [mode, str(DEPTH), str(events), "5", str(noop)]
+        arguments = [mode, str(DEPTH), str(events), "5"]
         done = subprocess.run(
-            [python, environment.ROOT / "bench/worker.py", *arguments],
+            [python, CHILD, *arguments],
             env=environment.clean_environment(PYTHONAUDIT_DIR=directory)
             | ({"PYTHONAUDIT": "1"} if mode == "pythonaudit" else {}),
             check=True,
@@ -41,20 +42,19 @@ def main() -> None:
     """Prints the table, in Markdown."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     print("ns an event: median (min) of", rounds, "rounds;", DEPTH, "frames\n")
-    print("| | " + " | ".join(MODES) + " | ours over no-op | json-stack over bare / ours over bare |")
+    print("| | " + " | ".join(MODES) + " | ours over idle | json-stack over bare / ours over bare |")
     print("| --- " * (len(MODES) + 3) + "|")
     with tempfile.TemporaryDirectory() as scratch:
         wheel = environment.build_wheel(Path(scratch))
-        noop = environment.build_noop(Path(scratch))
         for number, interpreter in enumerate(environment.interpreters()):
             python = environment.make_environment(interpreter, Path(scratch) / str(number), wheel)
             ns: dict[str, list[float]] = {mode: [] for mode in MODES}
             for _ in range(rounds):
                 for mode in MODES:
-                    ns[mode].append(run_once(python, mode, noop))
+                    ns[mode].append(run_once(python, mode))
             middle = {mode: median(values) for mode, values in ns.items()}
             cells = [f"{middle[mode]:.0f} ({min(ns[mode]):.0f})" for mode in MODES]
-            over = f"{middle['pythonaudit'] - middle['noop']:.0f} ({min(ns['pythonaudit']) - min(ns['noop']):.0f})"
+            over = f"{middle['pythonaudit'] - middle['idle']:.0f} ({min(ns['pythonaudit']) - min(ns['idle']):.0f})"
             ratio = (middle["json-stack"] - middle["bare"]) / (middle["pythonaudit"] - middle["bare"])
             print(f"| {environment.name_of(interpreter)} | {' | '.join(cells)} | {over} | {ratio:.0f} |")
 

@@ -48,13 +48,6 @@ def make_environment(interpreter: Interpreter, at: Path, wheel: Path | None) -> 
     return at / "bin" / "python"
 
 
-def build_noop(into: Path) -> Path:
-    """The C hook that does nothing."""
-    library = into / "noop.so"
-    subprocess.run(["cc", "-O2", "-shared", "-fPIC", ROOT / "bench/noop.c", "-o", library], check=True)
-    return library
-
-
 def clean_environment(**variables: str) -> dict[str, str]:
     """The environment with no variable of ours but these."""
     return unrecorded(os.environ) | variables

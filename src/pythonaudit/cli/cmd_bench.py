@@ -1,0 +1,102 @@
+"""`pythonaudit bench`: what recording costs on this machine and this Python, in a table with the goals."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from pythonaudit.cli.costs import Bench, Cost
+from pythonaudit.cli.render import Output, Screen, csv_line
+
+_EPILOG = """\
+Measures for about 15 seconds: how many instructions a Python executes that is not recorded, with this package
+installed and without (where perf or valgrind is there), and how much processor time recording takes, over
+nothing, over an audit hook in C that does nothing, and beside a hook in Python. Each figure is the median of
+many rounds, with the middle half of them. Nothing is left behind.
+"""
+
+_COLUMNS = ("what", "goal", "here", "middle half")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.epilog = _EPILOG
+    parser.add_argument("--format", choices=tuple(_WRITERS), default="table", help="default: table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the costs; always 0: they are no verdict."""
+    with tempfile.TemporaryDirectory(prefix="pythonaudit-bench-") as scratch:
+        bench = Bench(Path(scratch))
+        _measure(bench)
+    costs = bench.costs()
+    output = Output()
+    _WRITERS[args.format](output, costs)
+    output.flush()
+    noisy = [cost.name for cost in costs if cost.is_noisy]
+    if noisy:
+        said = f"this machine is too noisy for {', '.join(noisy)}: measure again when it is quiet"
+        print(f"pythonaudit: {said}", file=sys.stderr)
+    return 0
+
+
+def _measure(bench: Bench) -> None:
+    """Shows on a terminal how far it is."""
+    if not sys.stderr.isatty():
+        for _ in bench.steps():
+            pass
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("measuring", total=None)
+        for done, whole in bench.steps():
+            progress.update(task, completed=done, total=whole)
+
+
+def _write_table(output: Output, costs: list[Cost]) -> None:
+    screen = Screen(output.is_terminal)
+    build = f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}"
+    output.write(screen.paint(build, "bold") + "\n\n")
+    output.write(screen.table(_COLUMNS, [_row(cost) for cost in costs]))
+
+
+def _row(cost: Cost) -> tuple[str, ...]:
+    spread = "" if cost.rounds == 1 else f"{_figure(cost.low)} to {_figure(cost.high)}"
+    return cost.text, cost.goal, f"{_figure(cost.value)} {cost.unit}".strip(), spread
+
+
+def _figure(value: float) -> str:
+    """As many digits as mean something."""
+    return f"{value:.0f}" if abs(value) >= 20 else f"{value:.2f}" if abs(value - 1) > 0.1 else f"{value:.4f}"
+
+
+def _write_jsonl(output: Output, costs: list[Cost]) -> None:
+    for cost in costs:
+        output.write(json.dumps(_said(cost), ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def _write_csv(output: Output, costs: list[Cost]) -> None:
+    for number, said in enumerate(map(_said, costs)):
+        if number == 0:
+            output.write(csv_line(tuple(said), output.is_terminal))
+        output.write(csv_line(tuple(said.values()), output.is_terminal))
+
+
+def _said(cost: Cost) -> dict[str, object]:
+    numbers = {name: round(getattr(cost, name), 4) for name in ("value", "low", "high")}
+    return asdict(cost) | numbers | {"noisy": cost.is_noisy, "python": platform.python_version()}
+
+
+_WRITERS: Mapping[str, Callable[[Output, list[Cost]], None]] = {
+    "table": _write_table,
+    "jsonl": _write_jsonl,
+    "csv": _write_csv,
+}
