@@ -45,7 +45,7 @@ def fail_with(error: BaseException) -> Callable[[argparse.Namespace], int]:
     ("argv", "line"),
     [
         (["lgo"], "'lgo' is not a command; did you mean 'log'?"),
-        (["\x1b[2J"], r"'\x1b[2J' is not a command; commands: run, log, stats, env, doctor"),
+        (["\x1b[2J"], r"'\x1b[2J' is not a command; commands: run, log, stats, env, doctor, bench"),
         (["--colour"], "unrecognized arguments: --colour; see 'pythonaudit --help'"),
         (["--dir"], "argument --dir: expected one argument; see 'pythonaudit --help'"),
         (
@@ -62,7 +62,7 @@ def test_wrong_usage_is_one_line_and_status_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     probe(lambda args: 0)
-    expected = line.replace("env, doctor", "env, doctor, probe")
+    expected = line.replace("doctor, bench", "doctor, bench, probe")
     assert cli.main(argv) == 2
     assert capsys.readouterr() == ("", f"pythonaudit: {expected}\n")
 
