@@ -9,9 +9,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
+
+from pythonaudit.journal import files
 from pythonaudit.journal.decode import Event
 from pythonaudit.journal.filters import EventFilter
+from pythonaudit.journal.follow import Follower
 from pythonaudit.journal.reader import Journal
 from tests.conftest import Installed
 
@@ -113,3 +119,51 @@ def test_reading_while_it_is_written(installed: Installed, tmp_path: Path) -> No
             assert journal.damage() == []
             before = len(events)
         assert os.listdir(tmp_path / "journal") == [f"u{os.geteuid()}"]
+
+
+def test_what_led_to_an_event_is_given_out_no_later(
+    installed_here: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes raise one event after the other, in turns, while each of their segments is read."""
+    program = "import sys\nfor line in sys.stdin: sys.audit('turn', int(line)); print(flush=True)"
+    environment = installed_here.environment(PYTHONAUDIT="1", PYTHONAUDIT_DIR=tmp_path)
+    pair = [
+        subprocess.Popen(
+            [installed_here.python, "-c", program],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    raised = 0
+
+    def take_turns(times: int) -> None:
+        nonlocal raised
+        for _ in range(times):
+            one = pair[raised % 2]
+            raised += 1
+            assert one.stdin is not None and one.stdout is not None
+            print(raised, file=one.stdin, flush=True)
+            assert one.stdout.readline() == "\n"
+
+    opened = files.open_segment
+
+    def open_segment(file: files.SegmentFile) -> Any:
+        take_turns(4)
+        return opened(file)
+
+    take_turns(4)
+    follower = Follower(Journal(tmp_path))
+    _, found = follower.begin()
+    monkeypatch.setattr(files, "open_segment", open_segment)
+    seen: list[int] = []
+    while len(seen) < 40:
+        events = [event for one in found for event in one.events(np.arange(len(one.segment.events)))]
+        turns = [event.values[0] for event in events if event.event == "turn"]
+        seen = sorted([*seen, *turns])
+        assert seen == list(range(1, len(seen) + 1))
+        found = follower.poll()
+    for one in pair:
+        one.communicate()

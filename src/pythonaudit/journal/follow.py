@@ -5,6 +5,9 @@ a few bytes where its next entries and chunks will appear. Only chunks that have
 
 A segment is watched from its first appearance until it is closed, or its process is dead, and nothing
 new has come since. A box is listed again when its directory has changed.
+
+Threads and segments are read one after the other, and are written all the while. So what is younger than
+a look's begin is kept until the next look: what is given out by then is all that had happened before it.
 """
 
 from __future__ import annotations
@@ -13,15 +16,18 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pythonaudit.errors import FormatError, StoreError
 from pythonaudit.journal import files, layout
 from pythonaudit.journal.chunks import Chunk, Damage, Header, is_same_segment, parse_header, walk_chunks
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.process import build_process
-from pythonaudit.journal.segment import committed, count_committed, parse_segment
+from pythonaudit.journal.segment import Column, Events, Segment, committed, count_committed, parse_segment
 
 if TYPE_CHECKING:
     from pythonaudit.journal.reader import Journal, SegmentHead
@@ -53,15 +59,14 @@ class Follower:
             The segments in which nothing more can come, and what is in the others by now.
         """
         heads, decoders = [], []
+        now_ns = time.time_ns()
         for head in self._new_heads():
             watched = _Watched(self._journal, head)
-            if head.end_ns is not None or watched.is_dead:
+            if watched.is_dead or (head.end_ns is not None and head.end_ns <= now_ns):
                 heads.append(head)
                 continue
             self.watched[head.file.path] = watched
-            decoder = watched.read()
-            if decoder:
-                decoders.append(decoder)
+            decoders += watched.read(now_ns)
         return heads, decoders
 
     def poll_until(self, stop: threading.Event) -> Iterator[list[SegmentDecoder]]:
@@ -72,6 +77,7 @@ class Follower:
 
     def poll(self) -> list[SegmentDecoder]:
         """Looks once."""
+        now_ns = time.time_ns()
         try:
             for head in self._new_heads():
                 self.watched[head.file.path] = _Watched(self._journal, head)
@@ -79,10 +85,9 @@ class Follower:
             pass  # the directory was removed, or moved away; it may come again
         found = []
         for path, watched in list(self.watched.items()):
-            decoder = watched.read()
-            if decoder:
-                found.append(decoder)
-            elif watched.is_over:
+            decoders = watched.read(now_ns)
+            found += decoders
+            if not decoders and watched.is_over:
                 del self.watched[path]
         return found
 
@@ -124,6 +129,7 @@ class _Watched:
         self._chunks: list[tuple[Chunk, int]] = []  # and how many entries of each have been read
         self._positions: dict[int, int] = {}
         self._attributes: list[bytes] = []
+        self._kept: list[SegmentDecoder] = []
         self._last_looks = 0
         self.is_over = False
 
@@ -132,19 +138,38 @@ class _Watched:
         """Whether its process is known to have ended."""
         return self._process.is_running is False
 
-    def read(self) -> SegmentDecoder | None:
-        """The segment with nothing but its new events; None if there are none."""
+    def read(self, until_ns: int) -> list[SegmentDecoder]:
+        """The segment with nothing but its new events, in one part or two.
+
+        Args:
+            until_ns: what is younger, nanoseconds since 1970, comes with the next call.
+        """
+        found, self._kept = self._kept, []
         try:
             with files.open_segment(self._file) as descriptor:
-                return self._read(descriptor)
+                segment = self._read(descriptor)
         except FileNotFoundError:
-            pass
+            self.is_over = True
+            return found
         except (FormatError, files.RefusedError) as error:
             self._journal.note(self._file.path, [Damage(None, 0, 0, str(error))])
-        self.is_over = True
-        return None
+            self.is_over = True
+            return found
+        if not segment or not len(segment.events):
+            return found
+        young = _is_young(segment.events, until_ns)
+        if young.any():
+            # Of its own: by the next call, the file may be used again and the image hold other bytes.
+            data = bytes(memoryview(self._image)[: segment.header.used])
+            later = replace(segment, data=data, events=segment.events.take(young))
+            self._kept.append(self._journal.decoder(self._file, later))
+            segment.events = segment.events.take(~young)
+        if len(segment.events):
+            found.append(self._journal.decoder(self._file, segment))
+        return found
 
-    def _read(self, descriptor: int) -> SegmentDecoder | None:
+    def _read(self, descriptor: int) -> Segment | None:
+        """The segment with what has come since it was read; None if nothing has."""
         self._copy(descriptor, [(0, layout.HEADER_SIZE)])
         if not is_same_segment(self._header, self._image):
             self.is_over = True  # its file is a later segment by now
@@ -173,7 +198,7 @@ class _Watched:
                 self._chunks.append((chunk, segment.positions.get(chunk.offset, 0)))
             elif chunk.kind in layout.ENTRY_SIZES:
                 self._chunks.append((chunk, len(committed(self._image, chunk))))
-        return self._journal.decoder(self._file, segment) if len(segment.events) else None
+        return segment
 
     def _grown(self, descriptor: int, header: Header) -> list[tuple[int, int]]:
         """Where there is something new: chunks with another entry, and what is no chunk yet."""
@@ -193,3 +218,12 @@ class _Watched:
     def _copy(self, descriptor: int, ranges: list[tuple[int, int]]) -> None:
         for start, end in ranges:
             os.preadv(descriptor, [memoryview(self._image)[start:end]], start)
+
+
+def _is_young(events: Events, until_ns: int) -> Column:
+    """Which events are younger than an instant, or come after such a one in their thread."""
+    young: Column = events.time > until_ns
+    for slot in np.unique(events.slot[young]):
+        mine = events.slot == slot
+        young |= mine & np.logical_or.accumulate(young & mine)
+    return young

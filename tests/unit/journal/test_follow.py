@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -240,3 +241,23 @@ def test_a_segment_that_is_used_again_is_over(tmp_path: Path) -> None:
 
 def events_of(decoder: SegmentDecoder) -> list[str]:
     return [event.event for event in decoder.events(np.arange(len(decoder.segment.events)))]
+
+
+def test_what_is_younger_than_the_look_comes_with_the_next(tmp_path: Path) -> None:
+    """And with it what comes after it in its thread, whatever the clock says; even if the file is used again."""
+    recorder = Recorder(tmp_path)
+    other = recorder.writer.thread(2)
+    journal = Journal(tmp_path)
+    follower = Follower(journal)
+    follower.begin()
+    recorder.write("old")
+    recorder.writer.ticks += (ahead := 2 * time.time_ns() - BEGIN_NS)
+    recorder.write("young")
+    recorder.writer.ticks -= ahead
+    recorder.write("set back")
+    other.event("elsewhere", [])
+    recorder.update(recorder.writer.build(layout.STATE_OPEN))
+    assert [events_of(decoder) for decoder in follower.poll()] == [["old", "elsewhere"]]
+    recorder.update(bytes(len(recorder.path.read_bytes())))
+    assert [events_of(decoder) for decoder in follower.poll()] == [["young", "set back"]]
+    assert follower.poll() == []
