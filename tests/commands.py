@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from pythonaudit import cli
-from pythonaudit.cli.interpreters import unrecorded
+from pythonaudit.cli.interpreters import probe, unrecorded
 
 SOURCES = Path(cli.__file__).parents[2]
+#: Whether the environment of the tests has the package installed, so that recording can begin in it by itself.
+IS_INSTALLED = (_here := probe(Path(sys.executable))) is not None and bool(_here.pth)
 COMMAND = (sys.executable, "-m", "pythonaudit")
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.commands import IS_INSTALLED
 from tests.conftest import ROOT, TIMEOUT_SECONDS, Installed
 
 
@@ -37,6 +38,8 @@ def test_the_commands_of_the_readme(installed_here: Installed, tmp_path: Path) -
     )
     said = {}
     for command in commands:
+        if command == "pythonaudit bench" and not IS_INSTALLED:
+            continue  # it measures the environment that it is run from
         done = subprocess.run(
             ["sh", "-c", command], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
         )

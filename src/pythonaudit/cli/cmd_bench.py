@@ -75,7 +75,7 @@ def _row(cost: Cost) -> tuple[str, ...]:
 
 def _figure(value: float) -> str:
     """As many digits as mean something."""
-    return f"{value:.0f}" if abs(value) >= 20 else f"{value:.2f}" if abs(value - 1) > 0.1 else f"{value:.4f}"
+    return f"{value:.0f}" if abs(value) >= 20 else f"{value:.2f}" if abs(value - 1) > 0.1 else f"{value:.3f}"
 
 
 def _write_jsonl(output: Output, costs: list[Cost]) -> None:
