@@ -8,7 +8,8 @@
  *      have without us;
  *   2. where the program has PySys_AddAuditHook (in the executable or in a libpython that it is
  *      linked to), loads the recorder that lies beside this file, which adds its hook before
- *      Py_Initialize. This file has no Python symbol; other programs load no recorder.
+ *      Py_Initialize. This file has no Python symbol; other programs load no recorder, unless
+ *      they open a libpython later (preload_late.c).
  *
  * A child gets the caller's environment with our variables put back in, at the end of it:
  * whatever the caller did to it (`env -i`, env={}, os.environ.clear()), and without a change to
@@ -34,7 +35,7 @@
  *   - programs that start others by the bare system call, except those that the Go toolchain
  *     built: from these nothing is hidden, and they pass the variables on themselves;
  *   - what the C library starts without these functions: wordexp(), pidfd_spawn() of glibc 2.39;
- *   - a libpython that is dlopen()ed after the start (mod_wsgi, some editors' plug-ins);
+ *   - a libpython that is dlopen()ed without RTLD_GLOBAL, or into a namespace of its own (dlmopen);
  *   - processes that somebody else starts: cron, systemd, a container engine's daemon;
  *   - programs linked to a sanitizer runtime, which refuse to start after a preloaded file
  *     unless ASAN_OPTIONS=verify_asan_link_order=0.
@@ -191,15 +192,14 @@ static int environment_hide(char **from_kernel)
     return found;
 }
 
-/* A process with Python: loads the recorder, which adds its hook. */
-static void recorder_start(const char *shim)
+int pa_recorder_start(void)
 {
     if (!dlsym(RTLD_DEFAULT, "PySys_AddAuditHook")) {
         dlerror(); /* not for the program to find */
-        return;
+        return 0;
     }
     char path[PATH_MAX] = "";
-    const char *slash = shim ? strrchr(shim, '/') : NULL;
+    const char *shim = pa_carried.file, *slash = shim ? strrchr(shim, '/') : NULL;
     size_t directory = slash ? (size_t)(slash + 1 - shim) : 0;
     void *handle = NULL;
     if (directory && directory + sizeof RECORDER <= sizeof path) {
@@ -225,6 +225,7 @@ static void recorder_start(const char *shim)
         (void)written;
         _exit(STATUS_STOP);
     }
+    return 1;
 }
 
 /* Notes of the main program; the first object that dl_iterate_phdr shows. */
@@ -261,15 +262,14 @@ static void preload(char **from_kernel)
     const char *failure = pythonaudit_preload_getenv("PYTHONAUDIT_ON_FAILURE");
     pa_carried.stop = failure && strcmp(failure, "stop") == 0;
     Dl_info here;
-    const char *shim = NULL;
     if (dladdr(&pa_carried, &here) && here.dli_fname) {
-        shim = here.dli_fname[0] == '/' ? here.dli_fname : realpath(here.dli_fname, NULL);
-        pa_shim_name(here.dli_fname, shim);
+        pa_carried.file = here.dli_fname[0] == '/' ? here.dli_fname : realpath(here.dli_fname, NULL);
+        pa_shim_name(here.dli_fname, pa_carried.file);
     }
     if (environment_hide(from_kernel))
-        pa_carried.shim = shim; /* else /etc/ld.so.preload loads it everywhere */
+        pa_carried.shim = pa_carried.file; /* else /etc/ld.so.preload loads it everywhere */
     pa_carried.on = 1;
-    recorder_start(shim);
+    pa_late_begin(pa_recorder_start());
 }
 
 /* glibc gives constructors what main() gets; another C library may not, and is left at once. */

@@ -1,8 +1,9 @@
-/* What the three files of the preload shim share. The manual is in preload.c.
+/* What the four files of the preload shim share. The manual is in preload.c.
  *
  *   preload.c        takes the variables out of the environment, starts the recorder
  *   preload_child.c  the environment that a child gets
  *   preload_exec.c   the functions of the C library that start programs, in its place
+ *   preload_late.c   notices a libpython that comes after the start
  */
 #ifndef PA_PRELOAD_H
 #define PA_PRELOAD_H
@@ -20,12 +21,20 @@
 struct pa_carried {
     int on;
     int stop;                           /* PYTHONAUDIT_ON_FAILURE=stop */
-    const char *shim;                   /* absolute path to add to LD_PRELOAD; NULL: none */
+    const char *file;                   /* absolute path of this file; NULL: unknown */
+    const char *shim;                   /* the same, to add to LD_PRELOAD; NULL: do not */
     size_t count;
     char *entries[PA_CARRIED_MAX];      /* NAME=value */
 };
 
 extern struct pa_carried pa_carried;
+
+/* In a process with Python, and no interpreter yet: loads the recorder, which adds its hook. Returns 0
+ * where there is no Python. */
+int pa_recorder_start(void);
+
+/* The start is over; whether there was Python. */
+void pa_late_begin(int found);
 
 /* An environment for a child. Lives in the frame of the function that starts the child. */
 struct pa_child {
