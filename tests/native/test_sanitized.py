@@ -240,11 +240,15 @@ def test_no_races_between_interpreters(races: Sanitized) -> None:
 
 
 def test_no_races_while_segments_come_and_go(races: Sanitized) -> None:
-    """And what was evicted under one thread, while others were writing, is counted to the event."""
+    """And what was evicted under one thread, while others were writing, is counted to the event.
+
+    So is what finds the limit reached while a thread of each interpreter, kept waiting, is still in an older
+    segment: then none may go.
+    """
     program = INTERPRETERS.replace("range(3000)", "range(8000)")
     settings = races.settings | {"PYTHONAUDIT_EVENTS": "all"}
     fine = races.record(program, PYTHONAUDIT_EVENTS="all")
     small = races.environment.record(program, settings=settings | {"PYTHONAUDIT_MAX_BYTES": "1M"})
     assert list(races.reports.iterdir()) == []
     assert total(small) == total(fine)
-    assert set(lost(small)) == {"evicted", "missing-segments"}
+    assert {"evicted", "missing-segments"} <= set(lost(small)) <= {"evicted", "missing-segments", "limit"}
