@@ -1,0 +1,153 @@
+"""As many as can be: short processes, short threads, signals, calls, and children that are no Python."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Installed
+from tests.fault.ways import OLDEST_AND_NEWEST, record_beside
+from tests.recorded import is_whole, threads
+
+PROCESSES, THREADS = 5_000, 50_000
+
+SHORT_PROCESSES = f"""
+import os, sys
+for n in range({PROCESSES}):
+    if not os.fork():
+        sys.audit("short", n)
+        os._exit(n % 256)
+    if n % 50 == 49:
+        print(sorted(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(50)))
+"""
+
+SHORT_THREADS = f"""
+import sys, _thread
+ended = _thread.allocate_lock()
+def work(n):
+    sys.audit("short", n)
+    if n % 20 == 19:
+        ended.release()
+for n in range({THREADS}):
+    if n % 20 == 0:
+        ended.acquire()
+    _thread.start_new_thread(work, (n,))
+ended.acquire()
+while _thread._count():
+    pass
+print("done")
+"""
+
+SIGNALS = """
+import itertools, signal, sys
+handled, numbers = 0, itertools.count()
+def handler(number, frame):
+    global handled
+    handled = next(numbers)
+    sys.audit("handler", handled)
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)
+n = 0
+while handled < 500:
+    sys.audit("loop", n, "x" * 100)
+    if n % 100 == 0:
+        open("/dev/null").close()
+    n += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+sys.audit("told", next(numbers), n)
+"""
+
+DEEP = """
+import sys, threading
+def fall(n):
+    sys.audit("deep", n)
+    fall(n + 1)
+def work(limit, room):
+    sys.setrecursionlimit(limit)
+    def run():
+        try:
+            fall(0)
+        except RecursionError as error:
+            print(type(error).__name__)
+    threading.stack_size(room)
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+work(1000, 0)
+work(20_000, 256 << 20)
+work(1000, 1 << 20)
+print("alive")
+"""
+
+
+def test_short_processes(installed_here: Installed, way: str) -> None:
+    recording = record_beside(installed_here, way, SHORT_PROCESSES)
+    short = recording.events("short")
+    assert sorted(e.values[0] for e in short) == list(range(PROCESSES))
+    assert len({e.process.id for e in short}) == PROCESSES
+    assert is_whole(recording)
+
+
+def test_short_threads(installed_here: Installed, way: str) -> None:
+    """Chunks of those that have ended are used again: 50 000 take no more than their events do."""
+    recording = record_beside(installed_here, way, SHORT_THREADS)
+    short = recording.events("short")
+    assert sorted(e.values[0] for e in short) == list(range(THREADS))
+    assert len({e.thread.slot for e in short}) == THREADS
+    assert is_whole(recording)
+    assert sum(f.stat().st_size for f in recording.directory.rglob("*.pyaudit")) < 500 * THREADS
+
+
+@OLDEST_AND_NEWEST
+def test_signals(installed: Installed, way: str) -> None:
+    """A handler of Python runs every 100 µs, also while another event is on its way."""
+    recording = record_beside(installed, way, SIGNALS)
+    ((handled, looped),) = [e.values for e in recording.events("told")]
+    # A handler can interrupt another one between its number and its event.
+    assert sorted(e.values[0] for e in recording.events("handler")) == list(range(handled))
+    assert [e.values[0] for e in recording.events("loop")] == list(range(looped))
+    assert len(threads(recording.journal.events())) == 1
+    assert is_whole(recording)
+
+
+@OLDEST_AND_NEWEST
+def test_stack_nearly_exhausted(installed: Installed, way: str) -> None:
+    """To the end of what Python allows itself, on large stacks and small: as deep as without us."""
+    recording = record_beside(installed, way, DEEP)
+    assert recording.completed.stdout == 3 * "RecursionError\n" + "alive\n"
+    deep = [e.values[0] for e in recording.events("deep")]
+    begins = [at for at, n in enumerate(deep) if n == 0]
+    assert len(begins) == 3
+    assert all(n == deep[at - 1] + 1 for at, n in enumerate(deep) if n)
+    assert max(deep) > 10_000
+    assert is_whole(recording)
+
+
+CHILDREN = {
+    "bash": ["bash", "-c", "echo $((6 * 7)); for i in 1 2 3; do /bin/true; done; exit 3"],
+    "git": ["git", "init", "-q", "repository"],
+    "curl": ["curl", "-s", "file:///etc/os-release"],
+    "java": ["java", "-Xshare:auto", "-version"],
+    "awk": ["awk", 'BEGIN { while ((getline line < "/proc/self/maps") > 0) if (line ~ /_recorder/) exit 1 }'],
+}
+IN_CHILDREN = """
+import subprocess, sys
+done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
+print(done.returncode, done.stdout, done.stderr)
+"""
+
+
+@pytest.mark.parametrize("child", CHILDREN)
+def test_children_that_are_no_python(installed_here: Installed, way: str, child: str, tmp_path: Path) -> None:
+    """Unharmed: what they say and how they end is theirs. They load no recorder and leave no journal."""
+    command = CHILDREN[child]
+    if not shutil.which(command[0]):
+        pytest.skip(f"no {command[0]} here")
+    program = ["-c", IN_CHILDREN, *command]
+    recording = record_beside(installed_here, way, [installed_here.python, *program], cwd=tmp_path)
+    started = [e.values[1] for e in recording.events("subprocess.Popen")]
+    assert started == [command]
+    assert len(list(recording.directory.rglob("*.pyaudit"))) == 1
+    assert is_whole(recording)
