@@ -24,19 +24,16 @@ for n in range({PROCESSES}):
 """
 
 SHORT_THREADS = f"""
-import sys, _thread
-ended = _thread.allocate_lock()
+import queue, sys, _thread
+ended = queue.SimpleQueue()
 def work(n):
     sys.audit("short", n)
-    if n % 20 == 19:
-        ended.release()
+    ended.put(n)
 for n in range({THREADS}):
-    if n % 20 == 0:
-        ended.acquire()
     _thread.start_new_thread(work, (n,))
-ended.acquire()
-while _thread._count():
-    pass
+    if n % 20 == 19:
+        for _ in range(20):
+            ended.get()
 print("done")
 """
 
