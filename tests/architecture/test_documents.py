@@ -9,6 +9,7 @@ import pytest
 
 from pythonaudit import errors
 from pythonaudit.cli import VERBS
+from tests.integration.test_threat_model import BYPASSES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -66,6 +67,16 @@ def test_every_variable_is_documented() -> None:
 def test_every_verb_is_shown() -> None:
     text = (ROOT / "README.md").read_text()
     assert [verb for verb in VERBS if f"pythonaudit {verb}" not in text] == []
+
+
+def test_every_bypass_is_tried() -> None:
+    """The rows of the threat model and the labels of its tests are the same."""
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| .* \| \*\*(\w+)\*\*", (ROOT / "docs" / "threat-model.md").read_text(), re.MULTILINE
+    )
+    assert len(rows) == len(dict(rows))
+    assert dict(rows) == BYPASSES
+    assert set(BYPASSES.values()) == {"blocked", "detected", "disclosed"}
 
 
 def test_every_decision_names_its_drawbacks() -> None:
