@@ -37,15 +37,21 @@ def make_environment(interpreter: Interpreter, at: Path, wheel: Path | None) -> 
     """A virtual environment, with the wheel unpacked into it if there is one; its interpreter."""
     subprocess.run([interpreter.base, "-m", "venv", "--without-pip", at], check=True)
     if wheel:
-        (packages,) = at.glob("lib/python3.*/site-packages")
-        with zipfile.ZipFile(wheel) as archive:
-            for member in archive.namelist():
-                *_, data = member.partition(".data/purelib/")
-                target = packages / (data or member)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if not member.endswith("/"):
-                    target.write_bytes(archive.read(member))
+        unpack_wheel(wheel, at)
     return at / "bin" / "python"
+
+
+def unpack_wheel(wheel: Path, at: Path) -> None:
+    """Puts the wheel's files into the site-packages of an environment."""
+    (packages,) = at.glob("lib/python3.*/site-packages")
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.namelist():
+            *_, data = member.partition(".data/purelib/")
+            target = packages / (data or member)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not member.endswith("/"):
+                target.unlink(missing_ok=True)  # a running process may have it mapped
+                target.write_bytes(archive.read(member))
 
 
 def clean_environment(**variables: str) -> dict[str, str]:

@@ -15,7 +15,6 @@ import json
 import os
 import sys
 import time
-from types import FrameType
 
 
 def install(kind: str) -> None:
@@ -44,7 +43,7 @@ def install_json(with_stack: bool) -> None:
 
     def frames() -> list[tuple[str, int, str]]:
         found: list[tuple[str, int, str]] = []
-        frame: FrameType | None = sys._getframe(2)
+        frame = sys._getframe(1).f_back  # none is there where C raised the event
         while frame:
             code = frame.f_code
             found.append((code.co_filename, frame.f_lineno, code.co_name))
