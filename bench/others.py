@@ -3,9 +3,10 @@
 usage: python bench/others.py [ROUNDS]
 
 Nanoseconds of the thread's processor time an event with an int and a string, less the same loop without the
-event; of ours, less the same loop with no hook (bare) and with a C hook that does nothing (idle). Ours and JFR's have 16 frames, LTTng's has
-none: it has no context for a user's stack. The kinds take turns, each in a process of its own, once a round; the
-fastest loop of a process counts (warm), of the rounds the median; ratios are of the same round.
+event; of ours, less the same loop with no hook (bare) and with a C hook that does nothing (idle). Ours and
+JFR's have 16 frames, LTTng's has none: it has no context for a user's stack. The kinds take turns, each in a
+process of its own, once a round; the fastest loop of a process counts (warm), of the rounds the median; ratios
+are of the same round. JFR may leave out events with stacks at such a rate; LTTng says how many it discarded.
 
 Java 17 or later is taken from the machine. LTTng's packages are fetched once with apt-get and unpacked into
 build/lttng; nothing is installed. What cannot be had is said to be absent.
@@ -103,7 +104,7 @@ def lttng(scratch: Path) -> Iterator[Measure | None]:
     watched = os.pidfd_open(int(number.read_text()))
 
     def control(*words: str) -> str:
-        command = [root / "usr/bin/lttng", "--no-sessiond", *words]
+        command: list[str | Path] = [root / "usr/bin/lttng", "--no-sessiond", *words]
         return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
 
     try:
