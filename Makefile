@@ -9,7 +9,7 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip -qq
 # Nothing that is done here is recorded, but for what says so.
 unexport PYTHONAUDIT
 
-.PHONY: demo test newer lint bench soak fuzz coverage docs clean
+.PHONY: demo test newer free-threaded lint bench soak fuzz coverage docs clean
 
 demo: .venv/tools ## shows what is recorded of an application
 	@examples/demo.sh $(BIN)
@@ -40,17 +40,20 @@ test: .venv/dev ## all tests, on every CPython found on PATH and among pyenv's v
 newer: .venv/dev ## tests on CPython 3.14 and 3.15, of a newer Debian in a chroot; needs root and apt
 	@tests/newer.sh $(if $(ARGS),pytest $(ARGS))
 
+free-threaded: .venv/dev ## tests on a free-threaded CPython, built once from Debian's source; needs apt
+	@tests/free_threaded.sh $(ARGS)
+
 lint: .venv/dev ## style, types, and C without a single warning
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@for file in native/*.c; do \
-		$(CC) -std=gnu11 -O2 -Wall -Wextra -Wframe-larger-than=5200 -Werror -DPy_LIMITED_API=0x030A0000 '-DPA_VERSION="lint"' \
+		$(CC) -std=gnu11 -O2 -Wall -Wextra -Wframe-larger-than=5200 -Werror -DPy_LIMITED_API=0x030A0000 '-DPA_VERSION="lint"' '-DPA_MULTIARCH="lint"' \
 			-I"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')" \
 			-c -o /dev/null "$$file" || exit 1; \
 	done
 	@$(BIN)/python -m pythonaudit.catalog.generate --check
-	@bash -n .ci/run && bash -n examples/demo.sh && bash -n tests/newer.sh
+	@bash -n .ci/run && bash -n examples/demo.sh && bash -n tests/newer.sh && bash -n tests/free_threaded.sh
 
 clean: ## removes what was built here
 	@rm -rf .venv .demo build src/*.egg-info src/pythonaudit/*.so

@@ -3,38 +3,40 @@
 
 #include "recorder.h"
 
+#ifdef Py_LIMITED_API
 /* cpython/pymem.h: exported by every CPython, unchanged since 3.5, outside the limited API. */
-enum { RAW_DOMAIN = 0 };
-struct allocator {
-    void *context;
-    void *(*malloc)(void *context, size_t size);
-    void *(*calloc)(void *context, size_t count, size_t size);
-    void *(*realloc)(void *context, void *block, size_t size);
-    void (*free)(void *context, void *block);
-};
-extern void PyMem_GetAllocator(int domain, struct allocator *ret);
-extern void PyMem_SetAllocator(int domain, struct allocator *allocator);
+typedef enum { PYMEM_DOMAIN_RAW } PyMemAllocatorDomain;
+typedef struct {
+    void *ctx;
+    void *(*malloc)(void *ctx, size_t size);
+    void *(*calloc)(void *ctx, size_t count, size_t size);
+    void *(*realloc)(void *ctx, void *block, size_t size);
+    void (*free)(void *ctx, void *block);
+} PyMemAllocatorEx;
+extern void PyMem_GetAllocator(PyMemAllocatorDomain domain, PyMemAllocatorEx *ret);
+extern void PyMem_SetAllocator(PyMemAllocatorDomain domain, PyMemAllocatorEx *allocator);
+#endif
 extern int PySys_AddAuditHook(pa_hook_fn hook, void *user_data);
 
-static struct allocator giver;  /* gave the block */
-static struct allocator final;  /* the interpreter's, at the end */
+static PyMemAllocatorEx giver;  /* gave the block */
+static PyMemAllocatorEx final;  /* the interpreter's, at the end */
 static void *block;
 static pa_hook_fn added;
 
 static void *remember(void *context, size_t size)
 {
     (void)context;
-    return block = giver.malloc(giver.context, size);
+    return block = giver.malloc(giver.ctx, size);
 }
 
 int pa_early_add(pa_hook_fn hook)
 {
-    PyMem_GetAllocator(RAW_DOMAIN, &giver);
-    struct allocator remembering = giver;
+    PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &giver);
+    PyMemAllocatorEx remembering = giver;
     remembering.malloc = remember;
-    PyMem_SetAllocator(RAW_DOMAIN, &remembering);
+    PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &remembering);
     int result = PySys_AddAuditHook(hook, NULL);
-    PyMem_SetAllocator(RAW_DOMAIN, &giver);
+    PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &giver);
     added = hook;
     return result;
 }
@@ -58,8 +60,8 @@ static void pass_free(void *context, void *at)
 {
     if (at && at == block) {
         block = NULL;
-        giver.free(giver.context, at);
-        PyMem_SetAllocator(RAW_DOMAIN, &final);
+        giver.free(giver.ctx, at);
+        PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &final);
     } else {
         final.free(context, at);
     }
@@ -76,9 +78,9 @@ void pa_early_end(void)
     if (!block)
         return;
     Py_AtExit(add_again);
-    PyMem_GetAllocator(RAW_DOMAIN, &final);
+    PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &final);
     if (final.free == giver.free)
         return;
-    struct allocator passing = {final.context, pass_malloc, pass_calloc, pass_realloc, pass_free};
-    PyMem_SetAllocator(RAW_DOMAIN, &passing);
+    PyMemAllocatorEx passing = {final.ctx, pass_malloc, pass_calloc, pass_realloc, pass_free};
+    PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &passing);
 }

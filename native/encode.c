@@ -72,7 +72,8 @@ static NOINLINE int summarise(struct pa_encoder *e, PyObject *object, int how)
         bytes = (const uint8_t *)pa_bytes_data(object);
     } else if (type == &PyByteArray_Type) {
         size = PyByteArray_Size(object);
-        bytes = (const uint8_t *)PyByteArray_AsString(object);
+        bytes = PA_READS_BYTEARRAY ? (const uint8_t *)PyByteArray_AsString(object) : NULL;
+        how = PA_READS_BYTEARRAY ? how : LENGTH;
     } else if (pa_is_container(type)) {
         size = pa_container_size(object);
         how = LENGTH;

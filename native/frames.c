@@ -3,10 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* exported by every CPython from 3.10 on; not in the limited API */
-extern int PyCode_Addr2Line(PyObject *code, int byte_offset);
-extern PyFrameObject *PyFrame_GetBack(PyFrameObject *frame);
-
 #define P1 0x9e3779b185ebca87u
 #define P2 0xc2b2ae3d27d4eb4fu
 #define P3 0x165667b19e3779f9u
@@ -123,9 +119,10 @@ KEY_BY_ROW(2)
 KEY_BY_ROW(3)
 KEY_BY_ROW(4)
 KEY_BY_ROW(5)
+KEY_BY_ROW(6)
 
 static pa_stack_key_function *const keys_by_row[] = {key_by_row_0, key_by_row_1, key_by_row_2, key_by_row_3,
-                                                   key_by_row_4, key_by_row_5};
+                                                   key_by_row_4, key_by_row_5, key_by_row_6};
 
 pa_stack_key_function *pa_stack_key = key_by_other_offsets;
 
@@ -154,14 +151,14 @@ static int line_of(const char *frame, PyObject *code)
     else
         offset = (const char *)pointer_at(frame, pa_offsets.frame_instruction) -
                  ((const char *)code + pa_offsets.code_instructions);
-    return PyCode_Addr2Line(code, (int)offset);
+    return PyCode_Addr2Line((PyCodeObject *)code, (int)offset);
 }
 
 /* The limited API's walk: allocates frame objects, so without the collector. */
 static int walk_api(PyThreadState *thread, struct raw_frame *out, unsigned max, int *ret_deeper)
 {
     unsigned n = 0;
-    int collecting = PyGC_Disable();
+    int collecting = pa_collector_off();
     PyFrameObject *f = PyThreadState_GetFrame(thread);
     while (f && n < max) {
         PyObject *code = (PyObject *)PyFrame_GetCode(f);

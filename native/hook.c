@@ -181,7 +181,7 @@ static int stack_anew(struct pa_thread *t, unsigned depth, uint64_t key, struct 
     struct pa_recorder *r = &pa_recorder;
     int saved = errno, flush = 0, result = -1;
     if (!pa_frames_tested && Py_IsInitialized()) { /* recorded from before there was an interpreter */
-        int collecting = PyGC_Disable();
+        int collecting = pa_collector_off();
         pa_abi_self_test();
         pa_frames_self_test(t->state);
         if (collecting)

@@ -203,7 +203,13 @@ static struct PyModuleDef definition = {
 /* From 3.12 on, an interpreter with a GIL of its own loads only modules that say they are made
  * for it, and older versions refuse a slot that they do not know. Number and value are those of
  * Py_mod_multiple_interpreters and Py_MOD_PER_INTERPRETER_GIL_SUPPORTED. */
-static PyModuleDef_Slot slots_from_3_12[] = {{3, (void *)2}, {0, NULL}};
+static PyModuleDef_Slot slots_from_3_12[] = {
+    {3, (void *)2},
+#ifdef Py_GIL_DISABLED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED}, /* else importing it would switch the GIL on */
+#endif
+    {0, NULL},
+};
 
 PyMODINIT_FUNC PyInit__recorder(void)
 {

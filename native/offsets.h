@@ -12,6 +12,8 @@
 struct pa_offsets {
     /* the version: 3.minor */
     uint16_t minor;
+    /* 1: built without the GIL */
+    uint16_t free_threaded;
     /* PyTypeObject.tp_name */
     uint16_t type_name;
     /* PyTypeObject.tp_dict */
@@ -89,6 +91,7 @@ struct pa_offsets {
 static const struct pa_offsets pa_offsets_table[] = {
     {
         .minor = 10,
+        .free_threaded = 0,
         .type_name = 24,
         .type_dict = 264,
         .tuple_items = 24,
@@ -128,6 +131,7 @@ static const struct pa_offsets pa_offsets_table[] = {
     },
     {
         .minor = 11,
+        .free_threaded = 0,
         .type_name = 24,
         .type_dict = 264,
         .tuple_items = 24,
@@ -167,6 +171,7 @@ static const struct pa_offsets pa_offsets_table[] = {
     },
     {
         .minor = 12,
+        .free_threaded = 0,
         .type_name = 24,
         .type_dict = 264,
         .tuple_items = 24,
@@ -206,6 +211,7 @@ static const struct pa_offsets pa_offsets_table[] = {
     },
     {
         .minor = 13,
+        .free_threaded = 0,
         .type_name = 24,
         .type_dict = 264,
         .tuple_items = 24,
@@ -245,6 +251,7 @@ static const struct pa_offsets pa_offsets_table[] = {
     },
     {
         .minor = 14,
+        .free_threaded = 0,
         .type_name = 24,
         .type_dict = 264,
         .tuple_items = 32,
@@ -284,6 +291,7 @@ static const struct pa_offsets pa_offsets_table[] = {
     },
     {
         .minor = 15,
+        .free_threaded = 0,
         .type_name = 24,
         .type_dict = 264,
         .tuple_items = 32,
@@ -321,10 +329,51 @@ static const struct pa_offsets pa_offsets_table[] = {
         .owner_generator = 1,
         .owner_none = 3,
     },
+    {
+        .minor = 13,
+        .free_threaded = 1,
+        .type_name = 40,
+        .type_dict = 280,
+        .tuple_items = 40,
+        .list_items = 40,
+        .bytes_data = 48,
+        .str_length = 32,
+        .str_state = 48,
+        .str_ascii_data = 56,
+        .str_compact_data = 72,
+        .str_pointer = 72,
+        .str_kind_shift = 2,
+        .str_compact_bit = 32,
+        .str_ascii_bit = 64,
+        .str_ready_bit = 0,
+        .int_size = 32,
+        .int_digits = 40,
+        .int_tag_shift = 3,
+        .code_filename = 128,
+        .code_name = 136,
+        .code_qualname = 144,
+        .code_linetable = 152,
+        .code_firstline = 84,
+        .code_version = 108,
+        .code_bytes = PA_ABSENT,
+        .code_instructions = 216,
+        .code_firsttraceable = 200,
+        .thread_interp = 16,
+        .thread_frame = 72,
+        .cframe_frame = PA_ABSENT,
+        .frame_code = 0,
+        .frame_code_tag = 0,
+        .frame_previous = 8,
+        .frame_instruction = 56,
+        .frame_owner = 70,
+        .owner_generator = 1,
+        .owner_none = 3,
+    },
 };
 
 /* Numbers that the interpreter publishes itself: `index` counts 64-bit numbers from the
- * beginning of _PyRuntime.debug_offsets, `field` is the offset in struct pa_offsets. */
+ * beginning of _PyRuntime.debug_offsets, `field` is the offset in struct pa_offsets. Both kinds of
+ * builds have them in the same places. */
 struct pa_debug_number {
     uint16_t minor, index, field;
 };

@@ -55,7 +55,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-#define RECORDER "_recorder.abi3.so"
+#define RECORDER_MAX 64
 #define STATUS_OFF 1
 #define STATUS_STOP 78
 
@@ -192,19 +192,31 @@ static int environment_hide(char **from_kernel)
     return found;
 }
 
+/* The recorder for this interpreter: there is one for all builds with the GIL, and one for each
+ * free-threaded ABI, whose file is named as that ABI's extension modules are. */
+static int recorder_name(char name[RECORDER_MAX])
+{
+    union { void *object; const char *(*call)(void); } version = {.object = dlsym(RTLD_DEFAULT, "Py_GetVersion")};
+    const char *text = version.object ? version.call() : "";
+    if (!strstr(text, "free-threading build"))
+        return snprintf(name, RECORDER_MAX, "_recorder.abi3.so");
+    return snprintf(name, RECORDER_MAX, "_recorder.cpython-3%dt-" PA_MULTIARCH ".so", atoi(text + strlen("3.")));
+}
+
 int pa_recorder_start(void)
 {
     if (!dlsym(RTLD_DEFAULT, "PySys_AddAuditHook")) {
         dlerror(); /* not for the program to find */
         return 0;
     }
-    char path[PATH_MAX] = "";
+    char path[PATH_MAX] = "", name[RECORDER_MAX];
+    size_t length = (size_t)recorder_name(name);
     const char *shim = pa_carried.file, *slash = shim ? strrchr(shim, '/') : NULL;
     size_t directory = slash ? (size_t)(slash + 1 - shim) : 0;
     void *handle = NULL;
-    if (directory && directory + sizeof RECORDER <= sizeof path) {
+    if (directory && length < sizeof name && directory + length < sizeof path) {
         memcpy(path, shim, directory);
-        memcpy(path + directory, RECORDER, sizeof RECORDER);
+        memcpy(path + directory, name, length + 1);
         handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     }
     const char *why = handle ? NULL : dlerror();

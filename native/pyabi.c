@@ -5,7 +5,13 @@
 /* Both are there in every CPython from 3.10, but weak: a program that
  * re-exports only the stable ABI must fail in pa_abi_init, not at load time. */
 extern const char _PyRuntime[] __attribute__((weak));
-extern PyObject *PyCode_GetCode(PyObject *code) __attribute__((weak)); /* 3.11 */
+extern PyObject *PyCode_GetCode(PyCodeObject *code) __attribute__((weak)); /* 3.11 */
+
+#ifdef Py_GIL_DISABLED
+#define FREE_THREADED 1
+#else
+#define FREE_THREADED 0
+#endif
 
 struct pa_offsets pa_offsets;
 uint32_t pa_readable;
@@ -18,7 +24,7 @@ static int take_debug_offsets(unsigned minor)
     if (!_PyRuntime)
         return -1;
     memcpy(head, _PyRuntime, sizeof head);
-    if (memcmp(head, "xdebugpy", 8) != 0 || head[1] >> 16 != (0x300 | minor) || head[2] != 0)
+    if (memcmp(head, "xdebugpy", 8) != 0 || head[1] >> 16 != (0x300 | minor) || head[2] != FREE_THREADED)
         return -1;
     for (size_t i = 0; i < sizeof pa_debug_numbers / sizeof *pa_debug_numbers; i++) {
         const struct pa_debug_number *number = &pa_debug_numbers[i];
@@ -41,7 +47,7 @@ int pa_abi_init(void)
         return -1;
     unsigned long minor = strtoul(version + 2, NULL, 10);
     for (size_t i = 0; i < sizeof pa_offsets_table / sizeof *pa_offsets_table; i++) {
-        if (pa_offsets_table[i].minor != minor)
+        if (pa_offsets_table[i].minor != minor || pa_offsets_table[i].free_threaded != FREE_THREADED)
             continue;
         pa_offsets = pa_offsets_table[i];
         if (minor >= 13 && take_debug_offsets((unsigned)minor) < 0)
@@ -136,22 +142,28 @@ size_t pa_str_utf8(PyObject *str, uint8_t *out, size_t room, int *ret_flags)
     return used;
 }
 
-PyObject *pa_type_module(PyTypeObject *type)
+size_t pa_type_module(PyTypeObject *type, uint8_t *out, size_t room)
 {
     static const char name[] = "__module__";
+    size_t length = 0;
     if (!(pa_readable & PA_READ_TYPE) || !(PyType_GetFlags(type) & Py_TPFLAGS_HEAPTYPE))
-        return NULL;
+        return 0;
     PyObject *namespace = pa_load_pointer(type, pa_offsets.type_dict), *key, *value;
-    if (!namespace || Py_TYPE(namespace) != &PyDict_Type)
-        return NULL;
+    if (!namespace || Py_TYPE(namespace) != &PyDict_Type || !pa_take(namespace))
+        return 0;
     Py_ssize_t position = 0;
     for (int i = 0; i < 4 && PyDict_Next(namespace, &position, &key, &value); i++) {
         struct pa_text text;
         if (Py_TYPE(key) == &PyUnicode_Type && pa_str_read(key, &text) == 0 && text.ascii &&
-            text.length == sizeof name - 1 && memcmp(text.data, name, sizeof name - 1) == 0)
-            return Py_TYPE(value) == &PyUnicode_Type ? value : NULL;
+            text.length == sizeof name - 1 && memcmp(text.data, name, sizeof name - 1) == 0) {
+            int flags;
+            if (Py_TYPE(value) == &PyUnicode_Type)
+                length = pa_str_utf8(value, out, room, &flags);
+            break;
+        }
     }
-    return NULL;
+    pa_release(namespace);
+    return length;
 }
 
 int pa_code_read(PyObject *code, struct pa_code_view *ret)
@@ -253,7 +265,7 @@ static int type_agrees(void)
 
 static int code_agrees(void)
 {
-    PyObject *code = PyCode_NewEmpty("/a/file.py", "function", 7);
+    PyObject *code = (PyObject *)PyCode_NewEmpty("/a/file.py", "function", 7);
     struct pa_code_view view;
     if (!code || pa_code_read(code, &view) < 0)
         return 0;
@@ -261,7 +273,7 @@ static int code_agrees(void)
                  attribute_is(code, pa_offsets.minor == 10 ? "co_name" : "co_qualname", view.qualname) &&
                  attribute_is(code, "co_linetable", view.linetable) && view.firstline == 7;
     if (agrees && PyCode_GetCode) {
-        PyObject *bytes = PyCode_GetCode(code);
+        PyObject *bytes = PyCode_GetCode((PyCodeObject *)code);
         /* the first and the last: what stands between may be a counter, which GetCode clears (3.15) */
         const char *shown = bytes ? PyBytes_AsString(bytes) : NULL;
         Py_ssize_t last = bytes ? PyBytes_Size(bytes) - 2 : 0;

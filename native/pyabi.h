@@ -1,6 +1,7 @@
 /* Reading CPython's exact built-in objects without calling into Python.
  *
- * One abi3 binary serves CPython 3.10 to 3.15 (builds with the GIL): the limited
+ * One abi3 binary serves CPython 3.10 to 3.15 with the GIL, another one the
+ * free-threaded build that it was compiled for (Py_GIL_DISABLED): the limited
  * API, a few exported functions that it leaves out (declared here), and the
  * offsets of offsets.h for what has no function that neither allocates nor
  * raises. pa_abi_init() chooses the offsets of the running version; it calls
@@ -15,7 +16,8 @@
 #ifndef PA_PYABI_H
 #define PA_PYABI_H
 
-#ifndef Py_LIMITED_API
+/* A free-threaded build has no limited API (to 3.14): the recorder is compiled for that one version. */
+#if !defined(Py_LIMITED_API) && !defined(PA_FREE_THREADED)
 #define Py_LIMITED_API 0x030A0000
 #endif
 #define PY_SSIZE_T_CLEAN
@@ -27,9 +29,13 @@
 
 #define PA_HIDDEN __attribute__((visibility("hidden")))
 
+#ifdef Py_LIMITED_API
 /* exported by every CPython from 3.10 to 3.15, but not part of the limited API */
 extern PyTypeObject PyCode_Type;
-PyObject *PyCode_NewEmpty(const char *filename, const char *name, int first_line);
+PyCodeObject *PyCode_NewEmpty(const char *filename, const char *name, int first_line);
+int PyCode_Addr2Line(PyCodeObject *code, int byte_offset);
+PyFrameObject *PyFrame_GetBack(PyFrameObject *frame);
+#endif
 
 /* The offsets of the running interpreter. */
 extern PA_HIDDEN struct pa_offsets pa_offsets;
@@ -42,7 +48,7 @@ enum {
 extern PA_HIDDEN uint32_t pa_readable;
 
 /* Chooses the offsets by Py_GetVersion(). Returns 0, or -1: not a version, or
- * not a build (free-threaded), that this binary knows. */
+ * not of the kind of build, that this binary knows. */
 int pa_abi_init(void);
 
 /* Compares our readers with the public API. Call it with the GIL held and no
@@ -136,7 +142,8 @@ static inline int pa_int_read(PyObject *integer, struct pa_int *ret)
 }
 
 /* Items of an exact tuple or list, bytes of an exact bytes object. The index
- * must be below the size, which no one can change while we hold the GIL. */
+ * must be below the size, which no one can change while we hold the GIL, or
+ * the list (pa_take). */
 static inline PyObject *pa_tuple_item(PyObject *tuple, Py_ssize_t index)
 {
     if (__builtin_expect(!(pa_readable & PA_READ_ITEMS), 0))
@@ -167,9 +174,52 @@ static inline const char *pa_type_name(PyTypeObject *type)
     return name ? name : "?";
 }
 
-/* The value of __module__ in the class's own namespace, a str, if it is where
- * class statements put it (among the first entries); else NULL. Borrowed. */
-PyObject *pa_type_module(PyTypeObject *type);
+/* Whether a list or dict may be read now, which pa_release ends. With the GIL it always may. Without,
+ * another thread could change it meanwhile: only where its own lock can be had at once, since waiting for
+ * it would block, and let other code run, inside the event. */
+static inline int pa_take(PyObject *container)
+{
+#ifdef Py_GIL_DISABLED
+    uint8_t unlocked = 0;
+    return Py_TYPE(container) == &PyTuple_Type ||
+           __atomic_compare_exchange_n(&container->ob_mutex._bits, &unlocked, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+#else
+    (void)container;
+    return 1;
+#endif
+}
+
+static inline void pa_release(PyObject *container)
+{
+#ifdef Py_GIL_DISABLED
+    if (Py_TYPE(container) != &PyTuple_Type)
+        PyMutex_Unlock(&container->ob_mutex);
+#else
+    (void)container;
+#endif
+}
+
+/* Whether an exact bytearray may be read: without the GIL nothing of it may, as up to 3.13 it has no lock. */
+#ifdef Py_GIL_DISABLED
+#define PA_READS_BYTEARRAY 0
+#else
+#define PA_READS_BYTEARRAY 1
+#endif
+
+/* Frame objects and the self-tests are not to start the collector, which runs user code. Without the GIL,
+ * allocating never does, and switching it off would be seen by other threads. */
+static inline int pa_collector_off(void)
+{
+#ifdef Py_GIL_DISABLED
+    return 0;
+#else
+    return PyGC_Disable();
+#endif
+}
+
+/* The value of __module__ in the class's own namespace, a str, if it is where class statements put it
+ * (among the first entries), as pa_str_utf8 writes it. Returns the number of bytes; 0: there is none. */
+size_t pa_type_module(PyTypeObject *type, uint8_t *out, size_t room);
 
 struct pa_code_view {       /* borrowed references */
     PyObject *filename, *name;      /* str */

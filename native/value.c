@@ -25,7 +25,7 @@ int pa_view_text(PyObject *object, uint8_t scratch[PA_TEXT_MAX], struct pa_view 
         pa_view_bytes((const uint8_t *)pa_bytes_data(object), (size_t)Py_SIZE(object), ret);
         return 0;
     }
-    if (type == &PyByteArray_Type) {
+    if (PA_READS_BYTEARRAY && type == &PyByteArray_Type) {
         pa_view_bytes((const uint8_t *)PyByteArray_AsString(object), (size_t)PyByteArray_Size(object), ret);
         return 0;
     }
@@ -105,11 +105,21 @@ void pa_put_view(struct pa_encoder *e, const struct pa_view *view, const struct 
     e->notes |= (count ? PA_NOTE_MASKED : 0) | (view->cut || !fits || base64.cut ? PA_NOTE_TRUNCATED : 0);
 }
 
+void pa_put_length(struct pa_encoder *e, Py_ssize_t length)
+{
+    PA_JSON_LITERAL(&e->json, "{\"$length\":");
+    pa_json_unsigned(&e->json, (uint64_t)length);
+    PA_JSON_LITERAL(&e->json, "}");
+    e->notes |= PA_NOTE_SUMMARISED;
+}
+
 void pa_put_text(struct pa_encoder *e, PyObject *object, enum pa_treatment treatment)
 {
     struct pa_span spans[PA_SPANS_MAX];
     struct pa_view view;
-    if (pa_view_text(object, e->sink->scratch, &view) < 0)
+    if (!PA_READS_BYTEARRAY && Py_TYPE(object) == &PyByteArray_Type)
+        pa_put_length(e, PyByteArray_Size(object));
+    else if (pa_view_text(object, e->sink->scratch, &view) < 0)
         pa_put_type(e, object);
     else
         pa_put_view(e, &view, spans, pa_find_secrets(e, &view, treatment, spans));
@@ -164,11 +174,10 @@ static NOINLINE void put_type_name(struct pa_encoder *e, PyObject *object)
     PyTypeObject *type = Py_TYPE(object);
     const char *name = pa_type_name(type);
     size_t length = strnlen(name, TYPE_NAME_MAX + 1);
-    PyObject *module = memchr(name, '.', length) ? NULL : pa_type_module(type);
-    if (module) {
-        uint8_t utf8[TYPE_NAME_MAX];
-        int flags;
-        pa_json_characters(&e->json, utf8, pa_str_utf8(module, utf8, sizeof utf8, &flags));
+    uint8_t module[TYPE_NAME_MAX];
+    size_t module_length = memchr(name, '.', length) ? 0 : pa_type_module(type, module, sizeof module);
+    if (module_length) {
+        pa_json_characters(&e->json, module, module_length);
         PA_JSON_LITERAL(&e->json, ".");
     }
     if (length > TYPE_NAME_MAX) {
@@ -307,15 +316,22 @@ void pa_put_items(struct pa_encoder *e, PyObject *sequence, enum pa_treatment tr
                   pa_item_function *put)
 {
     int is_list = Py_TYPE(sequence) == &PyList_Type;
-    Py_ssize_t i = 0, size = Py_SIZE(sequence);
-    if (pa_open(e, '[') < 0)
+    if (!pa_take(sequence)) {
+        pa_put_length(e, Py_SIZE(sequence));
         return;
+    }
+    Py_ssize_t i = 0, size = Py_SIZE(sequence);
+    if (pa_open(e, '[') < 0) {
+        pa_release(sequence);
+        return;
+    }
     for (; i < size && i < PA_ITEMS_MAX; i++) {
         struct pa_mark mark = pa_mark_item(e, i);
         put(e, is_list ? pa_list_item(sequence, i) : pa_tuple_item(sequence, i), treatment, depth);
         if (pa_settle_item(e, mark) < 0)
             break;
     }
+    pa_release(sequence);
     pa_close(e, ']', i, size);
 }
 
@@ -465,9 +481,13 @@ static void put_sequence(struct pa_encoder *e, PyObject *sequence, enum pa_treat
 {
     enum pa_secrecy following = e->following;
     int pair = e->pair, is_list = Py_TYPE(sequence) == &PyList_Type;
-    PyObject *second = Py_SIZE(sequence) != 2 ? NULL : is_list ? pa_list_item(sequence, 1) : pa_tuple_item(sequence, 1);
     e->following = PA_NOT_SECRET;
-    e->pair = second && pa_is_text(Py_TYPE(second));
+    e->pair = 0;
+    if (pa_take(sequence)) {
+        PyObject *second = Py_SIZE(sequence) != 2 ? NULL : is_list ? pa_list_item(sequence, 1) : pa_tuple_item(sequence, 1);
+        e->pair = second && pa_is_text(Py_TYPE(second));
+        pa_release(sequence);
+    }
     pa_put_items(e, sequence, treatment, depth, pa_put_item);
     e->following = following;
     e->pair = pair;
@@ -475,11 +495,17 @@ static void put_sequence(struct pa_encoder *e, PyObject *sequence, enum pa_treat
 
 void pa_put_dict(struct pa_encoder *e, PyObject *dict, enum pa_treatment treatment, int depth, int names_only)
 {
+    if (!pa_take(dict)) {
+        pa_put_length(e, PyDict_Size(dict));
+        return;
+    }
     Py_ssize_t i = 0, position = 0, size = PyDict_Size(dict);
     PyObject *key, *value;
     struct pa_mark whole = pa_mark_item(e, 0);
-    if (pa_open(e, '{') < 0)
+    if (pa_open(e, '{') < 0) {
+        pa_release(dict);
         return;
+    }
     for (; i < PA_ITEMS_MAX && PyDict_Next(dict, &position, &key, &value); i++) {
         struct pa_mark mark = pa_mark_item(e, i);
         enum pa_secrecy secrecy = put_key(e, key, treatment);
@@ -490,6 +516,7 @@ void pa_put_dict(struct pa_encoder *e, PyObject *dict, enum pa_treatment treatme
         if (pa_settle_item(e, mark) < 0)
             break;
     }
+    pa_release(dict);
     pa_close(e, '}', i, size);
     if (!i && size) {       /* {"$more":N} alone would be another form: leave it to the container around */
         pa_take_back(e, whole);

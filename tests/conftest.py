@@ -36,12 +36,14 @@ SOURCES = ("pyproject.toml", "setup.py", "pythonaudit.pth", "README.md", "LICENS
 NOT_SOURCES = ("*.so", "*.o", "*.egg-info", "__pycache__", "build")
 #: A program that has not ended by then hangs (a test's machine may be very slow).
 TIMEOUT_SECONDS = 300
+#: Which kind of interpreters WHEEL is for; the wheel of this tree is for those with the GIL.
+FREE_THREADED = "-cp313t-" in os.environ.get("WHEEL", "")
 
 
 def _one_of_each() -> list[Interpreter]:
     by_base: dict[Path, Interpreter] = {}
     for interpreter in find_interpreters():
-        if interpreter.supported:
+        if interpreter.supported and interpreter.free_threaded == FREE_THREADED:
             by_base.setdefault(interpreter.base, interpreter)
     return sorted(by_base.values(), key=lambda i: (i.version, i.base))
 

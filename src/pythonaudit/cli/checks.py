@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pythonaudit
-from pythonaudit.cli.interpreters import SUPPORTED, Interpreter
+from pythonaudit.cli.interpreters import FREE_THREADED, SUPPORTED, Interpreter
 from pythonaudit.cli.room import bytes_taken, find_obstacle, limit_in
 from pythonaudit.cli.trial import Trial
 from pythonaudit.errors import FormatError, StoreError
@@ -57,15 +57,19 @@ def check_installation(this: Interpreter) -> Iterator[Finding]:
     subject = "this environment"
     name = f"{this.implementation} {this.version_text}, {this.executable}"
     if not this.supported:
+        free = ", ".join(".".join(map(str, version)) for version in FREE_THREADED)
         first, last = (".".join(map(str, version)) for version in SUPPORTED)
         yield Finding(
-            subject, BROKEN, f"{name}: not supported", f"use CPython {first} to {last}, built with the GIL"
+            subject,
+            BROKEN,
+            f"{name}: not supported",
+            f"use CPython {first} to {last}, or a free-threaded {free}"
         )
         return
     yield Finding(subject, OK, name)
     again = "pip install --force-reinstall pythonaudit, in this environment"
     package = Path(pythonaudit.__file__).parent
-    for file in ("_recorder.abi3.so", "_preload.abi3.so"):
+    for file in (this.recorder_file, "_preload.abi3.so"):
         if not (package / file).is_file():
             yield Finding(subject, BROKEN, f"{package / file} is missing", again)
     if this.pth:

@@ -19,6 +19,8 @@ from pathlib import Path
 
 #: The versions whose frames and objects the recorder of this version can read.
 SUPPORTED = ((3, 10), (3, 15))
+#: Of these, the versions whose free-threaded builds it can read too.
+FREE_THREADED = ((3, 13),)
 
 _NAME = re.compile(r"python(3(\.\d+)?)?$")
 
@@ -79,9 +81,17 @@ class Interpreter:
         """Whether the recorder of this version works in it."""
         return (
             self.implementation == "cpython"
-            and not self.free_threaded
             and SUPPORTED[0] <= self.version[:2] <= SUPPORTED[1]
+            and (not self.free_threaded or self.version[:2] in FREE_THREADED)
         )
+
+    @property
+    def recorder_file(self) -> str:
+        """The name of the recorder's file for it; the shim chooses by the same rule."""
+        if not self.free_threaded:
+            return "_recorder.abi3.so"
+        major, minor, _ = self.version
+        return f"_recorder.cpython-{major}{minor}t-{os.uname().machine}-linux-gnu.so"
 
     @property
     def covered(self) -> bool:

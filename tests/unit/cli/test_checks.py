@@ -126,6 +126,7 @@ def test_a_box_above_its_limit(tmp_path: Path) -> None:
         ({"version": (3, 9, 1)}, NOTE, "not supported"),
         ({"version": (3, 16, 0)}, NOTE, "not supported"),
         ({"implementation": "pypy"}, NOTE, "not supported"),
+        ({"free_threaded": True, "version": (3, 13, 5)}, OK, "covered"),
         ({"free_threaded": True}, NOTE, "cpython 3.12.1t, /srv/venv/bin/python: not supported"),
     ],
 )
@@ -137,7 +138,7 @@ def test_other_interpreters(change: dict[str, object], status: str, says: str) -
 
 def test_an_unsupported_interpreter_is_broken() -> None:
     (finding,) = checks.check_installation(replace(COVERED, implementation="pypy"))
-    assert (finding.status, finding.remedy) == (BROKEN, "use CPython 3.10 to 3.15, built with the GIL")
+    assert (finding.status, finding.remedy) == (BROKEN, "use CPython 3.10 to 3.15, or a free-threaded 3.13")
 
 
 @pytest.mark.parametrize(
