@@ -48,7 +48,7 @@ lint: .venv/dev ## style, types, and C without a single warning
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy --no-error-summary
 	@for file in native/*.c; do \
-		$(CC) -std=gnu11 -O2 -Wall -Wextra -Wframe-larger-than=5200 -Werror -DPy_LIMITED_API=0x030A0000 '-DPA_VERSION="lint"' '-DPA_MULTIARCH="lint"' \
+		$(CC) -std=gnu11 -O2 -Wall -Wextra -Wframe-larger-than=5200 -Werror -DPy_LIMITED_API=0x030A0000 '-DPA_VERSION="lint"' \
 			-I"$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')" \
 			-c -o /dev/null "$$file" || exit 1; \
 	done

@@ -10,7 +10,6 @@ installers unpack after everything else: the line in it never runs while the rec
 written. It is listed in RECORD, so uninstalling removes it.
 """
 
-import platform
 import re
 import sys
 import sysconfig
@@ -82,7 +81,7 @@ setup(
                 ("PA_VERSION", f'"{VERSION[1]}"' if VERSION else None),
             ],
         ),
-        native("pythonaudit._preload", PRELOAD, [("PA_MULTIARCH", f'"{platform.machine()}-linux-gnu"')]),
+        native("pythonaudit._preload", PRELOAD, []),
     ],
     cmdclass={"build_ext": build_ext, "install_data": install_data},
     options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp310"}},

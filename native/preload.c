@@ -53,6 +53,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define RECORDER_MAX 64
@@ -200,7 +201,10 @@ static int recorder_name(char name[RECORDER_MAX])
     const char *text = version.object ? version.call() : "";
     if (!strstr(text, "free-threading build"))
         return snprintf(name, RECORDER_MAX, "_recorder.abi3.so");
-    return snprintf(name, RECORDER_MAX, "_recorder.cpython-3%dt-" PA_MULTIARCH ".so", atoi(text + strlen("3.")));
+    struct utsname machine;
+    uname(&machine);
+    return snprintf(name, RECORDER_MAX, "_recorder.cpython-3%dt-%.16s-linux-gnu.so", atoi(text + strlen("3.")),
+                    machine.machine);
 }
 
 int pa_recorder_start(void)

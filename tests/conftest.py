@@ -137,7 +137,8 @@ class Installed:
     def purelib(self) -> Path:
         """The environment's site-packages."""
         major, minor, _ = self.interpreter.version
-        return self.prefix / "lib" / f"python{major}.{minor}" / "site-packages"
+        abi = "t" if self.interpreter.free_threaded else ""
+        return self.prefix / "lib" / f"python{major}.{minor}{abi}" / "site-packages"
 
     def environment(self, **variables: str | Path) -> dict[str, str]:
         """The test's own environment with no variable of ours but these."""

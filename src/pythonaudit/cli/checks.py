@@ -63,7 +63,7 @@ def check_installation(this: Interpreter) -> Iterator[Finding]:
             subject,
             BROKEN,
             f"{name}: not supported",
-            f"use CPython {first} to {last}, or a free-threaded {free}"
+            f"use CPython {first} to {last}, or a free-threaded {free}",
         )
         return
     yield Finding(subject, OK, name)
