@@ -1,9 +1,6 @@
-"""As many as can be: short processes, short threads, signals, calls, and children that are no Python."""
+"""As many as can be: short processes, short threads, signals, calls."""
 
 from __future__ import annotations
-
-import shutil
-from pathlib import Path
 
 import pytest
 
@@ -119,32 +116,4 @@ def test_stack_nearly_exhausted(installed: Installed, way: str) -> None:
     assert len(begins) == 3
     assert all(n == deep[at - 1] + 1 for at, n in enumerate(deep) if n)
     assert max(deep) > 10_000
-    assert is_whole(recording)
-
-
-CHILDREN = {
-    "bash": ["bash", "-c", "echo $((6 * 7)); for i in 1 2 3; do /bin/true; done; exit 3"],
-    "git": ["git", "init", "-q", "repository"],
-    "curl": ["curl", "-s", "file:///etc/os-release"],
-    "java": ["java", "-Xshare:auto", "-version"],
-    "awk": ["awk", 'BEGIN { while ((getline line < "/proc/self/maps") > 0) if (line ~ /_recorder/) exit 1 }'],
-}
-IN_CHILDREN = """
-import subprocess, sys
-done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
-print(done.returncode, done.stdout, done.stderr)
-"""
-
-
-@pytest.mark.parametrize("child", CHILDREN)
-def test_children_that_are_no_python(installed_here: Installed, way: str, child: str, tmp_path: Path) -> None:
-    """Unharmed: what they say and how they end is theirs. They load no recorder and leave no journal."""
-    command = CHILDREN[child]
-    if not shutil.which(command[0]):
-        pytest.skip(f"no {command[0]} here")
-    program = ["-c", IN_CHILDREN, *command]
-    recording = record_beside(installed_here, way, [installed_here.python, *program], cwd=tmp_path)
-    started = [e.values[1] for e in recording.events("subprocess.Popen")]
-    assert started == [command]
-    assert len(list(recording.directory.rglob("*.pyaudit"))) == 1
     assert is_whole(recording)
