@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.conftest import Installed
 from tests.fault.ways import OLDEST_AND_NEWEST, record_beside
 from tests.recorded import is_whole, threads
