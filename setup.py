@@ -22,6 +22,8 @@ from setuptools.command.build_ext import build_ext as setuptools_build_ext
 
 if sys.platform != "linux":
     sys.exit(f"pythonaudit records on Linux; it cannot be built for {sys.platform}")
+if sys.implementation.name != "cpython":
+    sys.exit(f"pythonaudit records CPython; it cannot be built for {sys.implementation.name}")
 
 COMPILE = ["-std=gnu11", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra"]
 LINK = ["-Wl,-z,nodelete"]  # threads may be inside the hook for as long as the process lives
