@@ -92,7 +92,6 @@ def test_short_threads(installed_here: Installed, way: str) -> None:
     assert sum(f.stat().st_size for f in recording.directory.rglob("*.pyaudit")) < 500 * THREADS
 
 
-@OLDEST_AND_NEWEST
 def test_signals(installed: Installed, way: str) -> None:
     """A handler of Python runs every 100 µs, also while another event is on its way."""
     recording = record_beside(installed, way, SIGNALS)

@@ -268,34 +268,6 @@ def test_clean_ends(installed: Installed, ending: str, status: int) -> None:
     assert len(recording.events("last")) == 1
 
 
-def test_signal_handlers(installed: Installed) -> None:
-    """A handler of Python runs between two instructions, also while another event is on its way."""
-    program = """
-import itertools, signal, sys
-handled = 0
-numbers = itertools.count()
-def handler(number, frame):
-    global handled
-    handled = next(numbers)
-    sys.audit("handler", handled)
-signal.signal(signal.SIGALRM, handler)
-signal.setitimer(signal.ITIMER_REAL, 1e-4, 1e-4)
-n = 0
-while handled < 200:
-    sys.audit("loop", n)
-    n += 1
-signal.setitimer(signal.ITIMER_REAL, 0)
-sys.audit("told", next(numbers), n)
-"""
-    recording = installed.record(program)
-    ((handled, looped),) = [e.values for e in recording.events("told")]
-    # A handler can interrupt another one between its number and its event.
-    assert sorted(e.values[0] for e in recording.events("handler")) == list(range(handled))
-    assert [e.values for e in recording.events("loop")] == [[n] for n in range(looped)]
-    assert len(threads(recording.journal.events())) == 1
-    assert is_whole(recording)
-
-
 def test_hook_of_a_trace_function_and_of_the_collector(installed: Installed) -> None:
     """Code that CPython runs by itself, in the middle of something else."""
     program = """
