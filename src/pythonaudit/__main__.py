@@ -3,11 +3,10 @@
 import sys
 
 if __name__ == "__main__":
-    if sys.implementation.name != "cpython" or sys.version_info < (3, 10):  # what follows may not even compile
-        name, (major, minor, *_) = sys.implementation.name, sys.version_info
-        sys.stderr.write(
-            f"pythonaudit: {sys.executable} is {name} {major}.{minor}; use CPython 3.10 or later, which is what is recorded\n"
-        )
+    # What follows does not even compile in older ones, and neither may this file say anything that they cannot.
+    if sys.version_info < (3, 10) or sys.implementation.name != "cpython":
+        this = " is ".join((sys.executable, " ".join(sys.version.split())))
+        sys.stderr.write("pythonaudit: " + this + "; use CPython 3.10 or later, which is what is recorded\n")
         sys.exit(3)
     from pythonaudit.cli import main
 
