@@ -44,7 +44,8 @@ def call():
     return ctypes.CDLL(None).getpid()
 call()
 def start():
-    return subprocess.run(["/bin/true", "--password=hunter2-of-mine", "plain"], env={"TOKEN": "secret-of-mine"}, start_new_session=True)
+    command = ["/bin/true", "--password=hunter2-of-mine", "plain"]
+    return subprocess.run(command, env={"TOKEN": "secret-of-mine"}, start_new_session=True)
 start()
 """
 
