@@ -70,9 +70,10 @@ size_t pa_find_secrets(struct pa_encoder *e, const struct pa_view *view, enum pa
 /* A text with *** for its secret parts. */
 void pa_put_view(struct pa_encoder *e, const struct pa_view *view, const struct pa_span *spans, size_t count);
 
-/* A text, or the type of an object that is none. */
 /* {"$length":N}, for what is not read. */
 void pa_put_length(struct pa_encoder *e, Py_ssize_t length);
+
+/* A text, or the type of an object that is none. */
 void pa_put_text(struct pa_encoder *e, PyObject *object, enum pa_treatment treatment);
 
 void pa_put_secret(struct pa_encoder *e);
