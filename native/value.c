@@ -312,27 +312,32 @@ void pa_close(struct pa_encoder *e, char bracket, Py_ssize_t written, Py_ssize_t
     *json->at++ = (uint8_t)bracket;
 }
 
-void pa_put_items(struct pa_encoder *e, PyObject *sequence, enum pa_treatment treatment, int depth,
-                  pa_item_function *put)
+/* Of a sequence that has been taken. */
+static void put_items(struct pa_encoder *e, PyObject *sequence, enum pa_treatment treatment, int depth,
+                      pa_item_function *put)
 {
     int is_list = Py_TYPE(sequence) == &PyList_Type;
-    if (!pa_take(sequence)) {
-        pa_put_length(e, Py_SIZE(sequence));
-        return;
-    }
     Py_ssize_t i = 0, size = Py_SIZE(sequence);
-    if (pa_open(e, '[') < 0) {
-        pa_release(sequence);
+    if (pa_open(e, '[') < 0)
         return;
-    }
     for (; i < size && i < PA_ITEMS_MAX; i++) {
         struct pa_mark mark = pa_mark_item(e, i);
         put(e, is_list ? pa_list_item(sequence, i) : pa_tuple_item(sequence, i), treatment, depth);
         if (pa_settle_item(e, mark) < 0)
             break;
     }
-    pa_release(sequence);
     pa_close(e, ']', i, size);
+}
+
+void pa_put_items(struct pa_encoder *e, PyObject *sequence, enum pa_treatment treatment, int depth,
+                  pa_item_function *put)
+{
+    if (!pa_take(sequence)) {
+        pa_put_length(e, Py_SIZE(sequence));
+        return;
+    }
+    put_items(e, sequence, treatment, depth, put);
+    pa_release(sequence);
 }
 
 /* Part of a key: \xNN, as these four characters, for what is not UTF-8. */
@@ -481,14 +486,15 @@ static void put_sequence(struct pa_encoder *e, PyObject *sequence, enum pa_treat
 {
     enum pa_secrecy following = e->following;
     int pair = e->pair, is_list = Py_TYPE(sequence) == &PyList_Type;
-    e->following = PA_NOT_SECRET;
-    e->pair = 0;
-    if (pa_take(sequence)) {
-        PyObject *second = Py_SIZE(sequence) != 2 ? NULL : is_list ? pa_list_item(sequence, 1) : pa_tuple_item(sequence, 1);
-        e->pair = second && pa_is_text(Py_TYPE(second));
-        pa_release(sequence);
+    if (!pa_take(sequence)) {
+        pa_put_length(e, Py_SIZE(sequence));
+        return;
     }
-    pa_put_items(e, sequence, treatment, depth, pa_put_item);
+    PyObject *second = Py_SIZE(sequence) != 2 ? NULL : is_list ? pa_list_item(sequence, 1) : pa_tuple_item(sequence, 1);
+    e->following = PA_NOT_SECRET;
+    e->pair = second && pa_is_text(Py_TYPE(second));
+    put_items(e, sequence, treatment, depth, pa_put_item); /* taken all along: what is masked is the pair that was seen */
+    pa_release(sequence);
     e->following = following;
     e->pair = pair;
 }

@@ -7,24 +7,16 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import FREE_THREADED, Installed
+from tests.fault.ways import WAYS, record
 from tests.recorded import is_whole, threads
 
 pytestmark = pytest.mark.skipif(not FREE_THREADED, reason="for a free-threaded build: make free-threaded")
-
-WAYS = ["site", "preload"]
-
-
-def command(installed: Installed, way: str, program: str) -> list[str]:
-    """The interpreter's arguments by which the program is recorded this way."""
-    if way == "site":
-        return ["-c", program]
-    return ["-m", "pythonaudit", "run", "--", str(installed.python), "-c", program]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_gil_stays_off(installed: Installed, way: str) -> None:
     program = "import sys; sys.audit('app.gil', sys._is_gil_enabled(), 2**70, 'caf\\xe9', (1, [2, {'a': b'3'}]))"
-    recording = installed.record(command(installed, way, program))
+    recording = record(installed, way, program)
     (event,) = recording.events("app.gil")
     assert event.values[0] is False
     assert event.values[1:] == [{"$int": hex(2**70)}, "caf\xe9", [1, [2, {"a": {"$bytes": "3"}}]]]
@@ -51,7 +43,7 @@ them = [threading.Thread(target=work, args=(me,)) for me in range(8)]
 for t in them: t.start()
 for t in them: t.join()
 """
-    recording = installed.record(command(installed, way, program))
+    recording = record(installed, way, program)
     found = set()
     for thread in threads(recording.journal.events()).values():
         mine = [e for e in thread if e.event == "app.parallel" or e.event.startswith("Message")]
