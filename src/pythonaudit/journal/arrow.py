@@ -75,15 +75,21 @@ def to_arrow(segments: Iterable[tuple[SegmentDecoder, Column | None]], describe:
         events = decoder.segment.events
         wanted = events if mask is None else events.take(mask)
         if len(wanted):
-            batches.append(_batch(decoder, wanted, schema))
+            batches.append(batch(decoder, wanted, schema))
     return pa.Table.from_batches(batches, schema)
 
 
-def _batch(decoder: SegmentDecoder, events: Events, schema: pa.Schema) -> pa.RecordBatch:
+def batch(decoder: SegmentDecoder, events: Events, schema: pa.Schema) -> pa.RecordBatch:
+    """Some events of a segment.
+
+    Args:
+        decoder: of the segment.
+        events: of it.
+        schema: which of the columns of `DESCRIBED_SCHEMA`.
+    """
     segment, count = decoder.segment, len(events)
-    names = _names(decoder, events)
-    known, which = texts.rank(events.stack, len(segment.node_parent))
-    columns = _constants(decoder.process, count) | {
+    names = names_of(decoder, events)
+    columns = constants_of(decoder.process, count) | {
         "time": pa.array(events.time).view(pa.timestamp("ns", "UTC")),
         "event": texts.dictionary(names.which, names.texts),
         "category": texts.dictionary(names.category[names.which], names.categories),
@@ -92,18 +98,20 @@ def _batch(decoder: SegmentDecoder, events: Events, schema: pa.Schema) -> pa.Rec
         "number": pa.array(events.number, pa.uint64()),
         "tid": pa.array(events.tid, pa.uint32()),
         "interpreter": pa.array(events.interpreter, pa.uint32()),
-        "stack": texts.dictionary(which, texts.stacks(segment, known)),
-        "notes": _notes(events),
+        "notes": notes_of(events),
     }
+    if "stack" in schema.names:
+        known, which = texts.rank(events.stack, len(segment.node_parent))
+        columns["stack"] = texts.dictionary(which, texts.stacks(segment, known))
     if "fields" in schema.names:
         columns |= _described(decoder, events, names)
-    else:
+    elif "args" in schema.names:
         length = np.where(events.length > len("[]"), events.length, 0)
         columns["args"] = texts.views(segment.data, events.start, length)
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _constants(process: Process, count: int) -> dict[str, pa.Array]:
+def constants_of(process: Process, count: int) -> dict[str, pa.Array]:
     """What the events of a segment have in common."""
     said = {
         "process": process.id,
@@ -116,16 +124,14 @@ def _constants(process: Process, count: int) -> dict[str, pa.Array]:
         "cwd": process.cwd,
         "user": process.user,
     }
-    first = pa.repeat(pa.scalar(0, pa.int32()), count)
-    columns = {
-        name: pa.DictionaryArray.from_arrays(first, pa.array([value], pa.string())) for name, value in said.items()
-    }
+    first = np.zeros(count, np.int32)
+    columns = {name: texts.dictionary(first, [value]) for name, value in said.items()}
     numbers = {"pid": process.pid, "ppid": process.ppid, "uid": process.uid}
     return columns | {name: pa.repeat(pa.scalar(value, pa.uint32()), count) for name, value in numbers.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class _Names:
+class Names:
     """The names of events, their categories, and which is whose.
 
     Attributes:
@@ -143,7 +149,7 @@ class _Names:
     interned: list[Name]
 
 
-def _names(decoder: SegmentDecoder, events: Events) -> _Names:
+def names_of(decoder: SegmentDecoder, events: Events) -> Names:
     segment = decoder.segment
     known, which = texts.rank(events.name, len(segment.string_start))
     interned = [decoder.name(number) for number in known.tolist()]
@@ -161,7 +167,7 @@ def _names(decoder: SegmentDecoder, events: Events) -> _Names:
         for at in np.flatnonzero(pc.is_in(messages.dictionary, _catalog_names())).tolist():
             name = Name(messages.dictionary[at].as_py())
             category[len(interned) + at] = position.setdefault(name.category, len(position))
-    return _Names(found, which, list(position), np.array(category, np.int32), interned)
+    return Names(found, which, list(position), np.array(category, np.int32), interned)
 
 
 @cache
@@ -169,14 +175,14 @@ def _catalog_names() -> pa.Array:
     return pa.array(catalog.events(), pa.string())
 
 
-def _notes(events: Events) -> pa.ListArray:
+def notes_of(events: Events) -> pa.ListArray:
     """Lists from sums: an event's notes are as many as its bits."""
     known, which = texts.rank(events.notes, int(events.notes.max()) + 1)
     lists = [note_names(bits) or None for bits in known.tolist()]
     return pa.array(lists, pa.list_(pa.string())).take(pa.array(which))
 
 
-def _described(decoder: SegmentDecoder, events: Events, names: _Names) -> dict[str, pa.Array]:
+def _described(decoder: SegmentDecoder, events: Events, names: Names) -> dict[str, pa.Array]:
     """What is made of names and arguments, once for each pair of them."""
     every = names.interned + [Name(text) for text in names.texts[len(names.interned) :].to_pylist()]
     args = texts.copies(decoder.segment.data, events.start, events.length).dictionary_encode()

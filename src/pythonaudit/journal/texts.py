@@ -137,7 +137,10 @@ def _quoted(segment: Segment, strings: Column) -> pa.Array:
 
 
 def dictionary(indices: Column, values: Sequence[str | None] | pa.Array) -> pa.DictionaryArray:
-    """A column of texts that repeat."""
+    """A column of texts that repeat. What is null is null in the column, not in its dictionary."""
     if not isinstance(values, pa.Array):
         values = pa.array(values, pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), values)
+    absent = None
+    if values.null_count:
+        absent = values.is_null().to_numpy(zero_copy_only=False)[indices]
+    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32(), mask=absent), values.fill_null(""))

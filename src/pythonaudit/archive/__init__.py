@@ -1,0 +1,18 @@
+"""The archive: closed segments of the journal as Parquet, for any engine and for years.
+
+    >>> from pythonaudit.archive.ingest import ingest
+    >>> ingest(journal, Archive("/var/log/pythonaudit"))  # doctest: +SKIP
+
+The format is docs/format/archive.md. The modules, in the order in which data moves (each may import those
+above it):
+
+    schema     the only list of columns, and how each is written
+    typed      arguments to the columns that people filter by: path, address, command, …
+    columns    the events of one segment as a table
+    trie       the stacks of many segments as one table
+    manifest   which parts there are, what they cover and replace; committed one entry at a time
+    parts      tables to files of Parquet, durable before they count
+    ingest     segments of a journal to parts
+    compact    many small parts to few large ones
+    reader     parts back to segments, for whoever wants events as the journal gives them
+"""

@@ -1,0 +1,119 @@
+"""The events of one segment as a table of the archive (schema.EVENTS), ordered by time.
+
+What is the same for many events is looked at once: names, and pairs of name and arguments.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pythonaudit.archive import schema
+from pythonaudit.archive.typed import Places, Typed, find_places, pick, pick_path
+from pythonaudit.journal import arrow, texts
+from pythonaudit.journal.arrow import Names
+from pythonaudit.journal.decode import Name, SegmentDecoder
+from pythonaudit.journal.merge import order_rows
+from pythonaudit.journal.segment import Column, Events
+
+# What is taken as `to_arrow` gives it.
+_SHARED = ("event", "category", "source", "process", "slot", "number", "host", "boot", "pid", "ppid", "tid") + (
+    ("interpreter", "run", "python", "exe", "argv", "cwd", "uid", "user", "notes")
+)
+_SHARED_SCHEMA = pa.schema([arrow.SCHEMA.field(name) for name in _SHARED])
+_THOUSAND = 1000
+
+
+def build_events(decoder: SegmentDecoder, stacks: Column, batch: str) -> pa.Table:
+    """The events of a segment; columns of text that repeats are dictionaries.
+
+    Args:
+        decoder: of the segment.
+        stacks: the id in the batch of each of its stacks, as `Trie.add` gives them.
+        batch: the name of the batch.
+    """
+    _, rows = order_rows(decoder.segment.events, {})
+    events = decoder.segment.events.take(rows)
+    names = arrow.names_of(decoder, events)
+    shared = arrow.batch(decoder, events, _SHARED_SCHEMA)
+    columns = dict(zip(shared.schema.names, shared.columns, strict=True))
+    stack = stacks[events.stack]
+    columns |= _described(decoder, events, names) | {
+        "time": pa.array(events.time // _THOUSAND).view(pa.timestamp("us", "UTC")),
+        "nanosecond": pa.array(events.time % _THOUSAND).cast(pa.int16()),
+        "template": texts.dictionary(names.which, [name.template for name in _every(names)]),
+        "batch": texts.dictionary(np.zeros(len(events), np.int32), [batch]),
+        "stack": pa.array(stack, mask=stack == 0),
+        **_responsible(decoder, events),
+    }
+    absent = [name for name in schema.EVENTS.names if name not in columns]
+    columns |= {name: pa.nulls(len(events), schema.EVENTS.field(name).type) for name in absent}
+    return pa.table({name: _widened(columns[name], name) for name in schema.EVENTS.names})
+
+
+def _widened(column: pa.Array, name: str) -> pa.Array:
+    """The column in the type of the archive; dictionaries stay what they are."""
+    wanted = schema.EVENTS.field(name).type
+    return column if pa.types.is_dictionary(column.type) else column.cast(wanted)
+
+
+def _every(names: Names) -> list[Name]:
+    return names.interned + [Name(text) for text in names.texts[len(names.interned) :].to_pylist()]
+
+
+def _described(decoder: SegmentDecoder, events: Events, names: Names) -> dict[str, pa.Array]:
+    """What is made of names and arguments, once for each pair of them."""
+    every = _every(names)
+    python = decoder.process.python_version
+    args = texts.copies(decoder.segment.data, events.start, events.length).dictionary_encode()
+    written = args.dictionary.to_pylist()
+    pairs, which = np.unique(
+        names.which.astype(np.int64) * len(written) + args.indices.to_numpy(), return_inverse=True
+    )
+    columns: dict[str, list[Any]] = {name: [None] * len(pairs) for name in ("args", "fields", *Typed._fields)}
+    sound, fields, path = columns["args"], columns["fields"], columns["path"]
+    places: dict[tuple[int, int], Places | None] = {}
+    for at, pair in enumerate(pairs.tolist()):
+        number, text = pair // len(written), written[pair % len(written)]
+        name = every[number]
+        if name.info is None:
+            args_json, named, _ = decoder.describe(name, text)
+            sound[at], fields[at] = args_json or None, named or None
+            continue
+        values = decoder.load_arguments(text)
+        if not values:
+            continue
+        sound[at] = decoder.describe(name, text)[0] if b'"$text":' in text else text
+        key = number, len(values)
+        if key not in places:
+            places[key] = find_places(name.text, len(values), python)
+        found = places[key]
+        if found is None:
+            continue
+        if found.only_path:
+            value = values[found.path]
+            path[at] = value if type(value) is str else pick_path(value)
+            continue
+        for field, value in zip(Typed._fields, pick(found, values), strict=True):
+            if value is not None:
+                columns[field][at] = value
+    taken = pa.array(which)
+    types = {name: schema.EVENTS.field(name).type for name in columns}
+    return {
+        name: pa.array(values, types[name]).take(taken) if values.count(None) < len(values) else pa.nulls(len(events), types[name])
+        for name, values in columns.items()
+    }
+
+
+def _responsible(decoder: SegmentDecoder, events: Events) -> dict[str, pa.Array]:
+    """The line of code that did it, and whose it is."""
+    known, which = texts.rank(events.stack, len(decoder.segment.node_parent))
+    frames = [decoder.stacks.code_frame(node) or (None, None, None) for node in known.tolist()]
+    file, line, function = zip(*frames, strict=True) if frames else ((), (), ())
+    return {
+        "file": texts.dictionary(which, pa.array(file, pa.string()).dictionary_encode().cast(pa.string())),
+        "line": pa.array(line, pa.int64()).take(pa.array(which)),
+        "function": texts.dictionary(which, list(function)),
+    }

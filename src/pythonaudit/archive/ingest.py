@@ -1,0 +1,210 @@
+"""Segments of the journal to parts of the archive: each exactly once, whoever is killed, however many do it.
+
+    report = ingest(journal, Archive(directory))
+
+What is moved: segments in which nothing more can come (rotated, ended in order, or of a process that is known
+to be dead). They are written as batches of about 64 MiB of journal. The order of steps makes it safe:
+
+1. under the lock, the segments that have a row in the archive are known; others are read;
+2. parts are written, and made durable, under names that nobody reads yet;
+3. the manifest's entry is put in place: from now on the events are in the archive, and only there for a reader
+   that leaves out segments which have a row;
+4. the segments are let go: those of ended processes in this user's own boxes are removed, those of running ones
+   are published as drained, so that the process uses them again. In boxes of others nothing is touched.
+
+Killed before 3, there are files that no entry names, which the next one removes; killed after it, segments
+that have a row, which the next one lets go. A segment with damage is kept aside in `DIR/damaged/` instead of
+being removed: what can be read of it is in the archive.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from pythonaudit.archive import schema
+from pythonaudit.archive.columns import build_events
+from pythonaudit.archive.covered import Covered
+from pythonaudit.archive.manifest import Archive, Entry, new_batch
+from pythonaudit.archive.parts import write_events, write_part
+from pythonaudit.archive.segments import build_row
+from pythonaudit.archive.trie import Trie
+from pythonaudit.errors import StoreError
+from pythonaudit.journal import layout
+from pythonaudit.journal.chunks import Damage
+from pythonaudit.journal.drained import publish_drained
+from pythonaudit.journal.process import build_process
+from pythonaudit.journal.reader import Journal, SegmentHead
+
+BATCH_BYTES = 64 << 20
+_BEAT_AGE_NS = 24 * 3600 * 1_000_000_000
+
+
+@dataclass(slots=True)
+class Report:
+    """What was done.
+
+    Attributes:
+        segments, events: moved into the archive.
+        batches: entries of the manifest written.
+        bytes: size of the parts written.
+        open: segments left in the journal, because more can come in them.
+        damaged: segments with damage, and where they are kept.
+    """
+
+    segments: int = 0
+    events: int = 0
+    batches: int = 0
+    bytes: int = 0
+    open: int = 0
+    damaged: dict[Path, Path] = field(default_factory=dict)
+
+
+def ingest(
+    journal: Journal,
+    archive: Archive,
+    progress: Callable[[int, int], None] | None = None,
+    batch_bytes: int = BATCH_BYTES,
+) -> Report:
+    """Moves all that is closed into the archive.
+
+    Args:
+        journal: whence.
+        archive: whither.
+        progress: told how many bytes of how many have been read.
+        batch_bytes: how much of the journal goes into one batch.
+
+    Raises:
+        StoreError: there is no journal, or one of both may not be read or written.
+    """
+    report = Report()
+    with archive.lock():
+        try:
+            archive.sweep()
+            covered = Covered(archive)
+            heads = journal.heads()
+            closed = [head for head in heads if is_closed(head)]
+            report.open = len(heads) - len(closed)
+            new = [head for head in closed if not covered.has(head.header)]
+            total = sum(_size(head) for head in new)
+            done = 0
+            for heads in _batches(new, batch_bytes):
+                _write(journal, archive, heads, covered, report)
+                done += sum(_size(head) for head in heads)
+                if progress:
+                    progress(done, total)
+            _let_go(journal, closed, covered, report)
+        except OSError as error:
+            hint = "what was written before counts; make room and run it again"
+            raise StoreError(f"{error.filename or archive.root}: {error.strerror or error}", hint=hint) from None
+    return report
+
+
+def is_closed(head: SegmentHead) -> bool:
+    """Whether nothing more can come in a segment."""
+    header = head.header
+    if header.state in (layout.STATE_ROTATED, layout.STATE_CLEAN_END):
+        return True
+    if header.state != layout.STATE_OPEN:
+        return False
+    process = build_process(header, (), head.file.uid)
+    running = process.is_running
+    if running is None:  # of another pid namespace: a sign of life is all there is
+        return _is_long_ago(header.beat_realtime, time.time_ns()) and _is_long_ago(
+            header.beat_monotonic, time.monotonic_ns()
+        )
+    return not running
+
+
+def _is_long_ago(beat_ns: int, now_ns: int) -> bool:
+    return now_ns - beat_ns > _BEAT_AGE_NS
+
+
+def _size(head: SegmentHead) -> int:
+    return max(min(head.header.used, layout.SEGMENT_MAX), layout.HEADER_SIZE)
+
+
+def _batches(heads: Iterable[SegmentHead], most: int) -> Iterator[list[SegmentHead]]:
+    """Segments in batches; those of a process stand together, processes in the order of their beginning."""
+    begin: dict[bytes, int] = {}
+    for head in heads:
+        process = head.header.process
+        begin[process] = min(head.header.begin_realtime, begin.get(process, head.header.begin_realtime))
+    batch: list[SegmentHead] = []
+    size = 0
+    for head in sorted(heads, key=lambda h: (begin[h.header.process], h.header.process, h.header.sequence)):
+        if batch and size + _size(head) > most:
+            yield batch
+            batch, size = [], 0
+        batch.append(head)
+        size += _size(head)
+    if batch:
+        yield batch
+
+
+def _write(
+    journal: Journal, archive: Archive, heads: list[SegmentHead], covered: Covered, report: Report
+) -> None:
+    """Writes a batch and makes it count."""
+    batch, trie = new_batch(), Trie()
+    events: list[pa.Table] = []
+    rows = []
+    for head in heads:
+        known = len(journal.damage())
+        decoder = journal.load(head)
+        if decoder is None:
+            continue  # gone, or no segment: said by the journal
+        table = build_events(decoder, trie.add(decoder), batch)
+        damage = [one for one in journal.damage()[known:] if one.path == head.file.path]
+        rows.append(build_row(decoder, head.file.path.name, batch, damage))
+        if len(table):
+            events.append(table)
+    if not rows:
+        return
+    parts = write_events(archive, batch, pa.concat_tables(events).unify_dictionaries()) if events else []
+    stacks = trie.table(batch)
+    if len(stacks):
+        parts.append(write_part(archive, "stacks", f"stacks/{batch}.parquet", stacks))
+    table = pa.Table.from_pylist(rows, schema.SEGMENTS)
+    parts.append(write_part(archive, "segments", f"segments/{batch}.parquet", table))
+    archive.commit(Entry(batch, tuple(parts), written_ns=time.time_ns()))
+    covered.add(table)
+    report.batches += 1
+    report.segments += len(rows)
+    report.events += sum(map(len, events))
+    report.bytes += sum(part.bytes for part in parts)
+
+
+def _let_go(journal: Journal, closed: list[SegmentHead], covered: Covered, report: Report) -> None:
+    """Removes what is in the archive, or offers it to its process for further use."""
+    damaged = {one.path for one in journal.damage()}
+    rotated: dict[tuple[Path, bytes], list[int]] = defaultdict(list)
+    for head in closed:
+        file, header = head.file, head.header
+        if not covered.has(header) or file.uid != os.geteuid():
+            continue
+        directory = file.path.parents[2]
+        if header.state == layout.STATE_ROTATED and build_process(header, (), file.uid).is_running is not False:
+            rotated[directory, header.process].append(header.sequence)
+        elif file.path in damaged:
+            kept = _set_aside(file.path, directory)
+            report.damaged[file.path] = kept
+        else:
+            file.path.unlink(missing_ok=True)
+    for (directory, process), sequences in rotated.items():
+        drained = covered.leading(process)
+        if drained > min(sequences):
+            publish_drained(directory, process.hex(), drained)
+
+
+def _set_aside(path: Path, directory: Path) -> Path:
+    kept = directory / "damaged" / path.name
+    kept.parent.mkdir(mode=0o700, exist_ok=True)
+    os.rename(path, kept)
+    return kept

@@ -1,0 +1,113 @@
+"""Tables to parts: files of Parquet, written beside their place and put there whole.
+
+Columns that grow steadily are written as differences, those that repeat as dictionaries, and all of it is
+compressed with zstd. Row groups are small enough that the statistics of one tell it from the next, and large
+enough that their dictionaries pay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pythonaudit.archive import schema
+from pythonaudit.archive.manifest import Archive, Part, sync_directory
+
+ROW_GROUP = 1 << 17
+_COMPRESSION_LEVEL = 3
+_DAY_NS = 86_400_000_000_000
+_READ = 1 << 20
+
+
+def split_events(events: pa.Table) -> Iterator[tuple[str, str, pa.Table]]:
+    """Day and host of some events, and the events, in the order in which they stand.
+
+    Args:
+        events: as `columns.build_events` makes them, with dictionaries.
+    """
+    days = pc.floor(pc.divide(events["time"].cast(pa.int64()), _DAY_NS // 1000)).to_numpy()
+    hosts = events["host"].combine_chunks()
+    names: list[str | None] = hosts.dictionary.to_pylist() if len(hosts) else []
+    host = hosts.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    keys = days * (len(names) + 1) + host
+    for key in np.unique(keys).tolist():
+        wanted = keys == key
+        first = int(wanted.argmax())
+        day = datetime.fromtimestamp(int(days[first]) * 86400, timezone.utc).strftime("%Y-%m-%d")
+        rows = events if wanted.all() else events.filter(pa.array(wanted))
+        yield day, (names[host[first]] if host[first] >= 0 else None) or "", rows
+
+
+def write_events(archive: Archive, batch: str, events: pa.Table) -> list[Part]:
+    """Writes the events of a batch: one part for each day and host.
+
+    Args:
+        archive: where.
+        batch: its name.
+        events: as `columns.build_events` makes them.
+    """
+    found = []
+    for day, host, rows in split_events(events):
+        path = f"events/day={day}/host={quote(host, safe='')}/{batch}.parquet"
+        times = rows["time"].cast(pa.int64()).to_numpy()
+        begin, end = int(times.min()) * 1000, int(times.max()) * 1000 + 999
+        found.append(write_part(archive, "events", path, rows, day=day, host=host, begin_ns=begin, end_ns=end))
+    return found
+
+
+def write_part(archive: Archive, table: str, path: str, rows: pa.Table, **more: object) -> Part:
+    """Writes one part.
+
+    Args:
+        archive: where.
+        table: of which table it is.
+        path: below the archive.
+        rows: what.
+        more: further attributes of the part.
+
+    Raises:
+        OSError: there is no room, or the archive cannot be written.
+    """
+    whole = archive.root.joinpath(*path.split("/"))
+    whole.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = whole.with_name(whole.name + ".new")
+    wanted = schema.TABLES[table]
+    steady = [f.name for f in wanted if f.name in schema.DIFFERENCES and not pa.types.is_string(f.type)]
+    dictionaries = [name for name in wanted.names if name not in schema.PLAIN.union(steady)]
+    dictionaries = ["notes.list.element" if name == "notes" else name for name in dictionaries]
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        pq.write_table(
+            rows.select(wanted.names),
+            file,
+            row_group_size=ROW_GROUP,
+            compression="zstd",
+            compression_level=_COMPRESSION_LEVEL,
+            use_dictionary=dictionaries,
+            column_encoding=dict.fromkeys(steady, "DELTA_BINARY_PACKED"),
+            store_schema=False,
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    size, digest = _digest(new)
+    os.replace(new, whole)
+    sync_directory(whole.parent)
+    return Part(table, path, len(rows), size, digest, **more)  # type: ignore[arg-type]
+
+
+def _digest(path: Path) -> tuple[int, str]:
+    found, size = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        while block := file.read(_READ):
+            found.update(block)
+            size += len(block)
+    return size, found.hexdigest()
