@@ -34,7 +34,7 @@ APART_IMPORTED_BY = {"_recorder": {"recorder"}, "recorder": {"__init__", "cli"}}
 #: Third-party packages and where they may be imported.
 HOMES = {
     "duckdb": {"query"},
-    "numpy": {"journal"},
+    "numpy": {"archive", "journal"},
     "orjson": {"journal"},
     "pyarrow": {"archive", "journal", "query"},
     "rich": {"cli"},

@@ -19,8 +19,9 @@ from pythonaudit.journal.merge import order_rows
 from pythonaudit.journal.segment import Column, Events
 
 # What is taken as `to_arrow` gives it.
-_SHARED = ("event", "category", "source", "process", "slot", "number", "host", "boot", "pid", "ppid", "tid") + (
-    ("interpreter", "run", "python", "exe", "argv", "cwd", "uid", "user", "notes")
+_SHARED = (
+    *("event", "category", "source", "process", "slot", "number", "host", "boot", "pid", "ppid", "tid"),
+    *("interpreter", "run", "python", "exe", "argv", "cwd", "uid", "user", "notes"),
 )
 _SHARED_SCHEMA = pa.schema([arrow.SCHEMA.field(name) for name in _SHARED])
 _THOUSAND = 1000
@@ -99,12 +100,14 @@ def _described(decoder: SegmentDecoder, events: Events, names: Names) -> dict[st
         for field, value in zip(Typed._fields, pick(found, values), strict=True):
             if value is not None:
                 columns[field][at] = value
-    taken = pa.array(which)
-    types = {name: schema.EVENTS.field(name).type for name in columns}
-    return {
-        name: pa.array(values, types[name]).take(taken) if values.count(None) < len(values) else pa.nulls(len(events), types[name])
-        for name, values in columns.items()
-    }
+    taken, rows = pa.array(which), len(events)
+    return {name: _take(values, schema.EVENTS.field(name).type, taken, rows) for name, values in columns.items()}
+
+
+def _take(values: list[Any], kind: pa.DataType, which: pa.Array, rows: int) -> pa.Array:
+    if values.count(None) == len(values):
+        return pa.nulls(rows, kind)
+    return pa.array(values, kind).take(which)
 
 
 def _responsible(decoder: SegmentDecoder, events: Events) -> dict[str, pa.Array]:

@@ -37,7 +37,6 @@ from pythonaudit.archive.segments import build_row
 from pythonaudit.archive.trie import Trie
 from pythonaudit.errors import StoreError
 from pythonaudit.journal import layout
-from pythonaudit.journal.chunks import Damage
 from pythonaudit.journal.drained import publish_drained
 from pythonaudit.journal.process import build_process
 from pythonaudit.journal.reader import Journal, SegmentHead
@@ -148,9 +147,7 @@ def _batches(heads: Iterable[SegmentHead], most: int) -> Iterator[list[SegmentHe
         yield batch
 
 
-def _write(
-    journal: Journal, archive: Archive, heads: list[SegmentHead], covered: Covered, report: Report
-) -> None:
+def _write(journal: Journal, archive: Archive, heads: list[SegmentHead], covered: Covered, report: Report) -> None:
     """Writes a batch and makes it count."""
     batch, trie = new_batch(), Trie()
     events: list[pa.Table] = []

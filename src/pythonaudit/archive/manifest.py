@@ -107,7 +107,7 @@ def parse_entry(text: str) -> Entry:
 
 
 def _parse_part(said: dict[str, Any]) -> Part:
-    known = {name: said.get(name) for name in Part.__slots__}
+    known: dict[str, Any] = {name: said.get(name) for name in Part.__slots__}
     part = Part(**known)
     words = part.path.split("/")
     if part.table not in TABLES or words[0] != part.table or not all(words) or ".." in words:

@@ -77,12 +77,16 @@ def build_row(decoder: SegmentDecoder, file: str, batch: str, damage: list[Damag
 
 
 def build_header(row: Mapping[str, Any]) -> Header:
-    """The header that a segment had, as far as readers of events look at it."""
+    """The header that a segment had, as far as readers of events look at it.
+
+    Args:
+        row: with `losses` decoded.
+    """
     states = {name: number for number, name in STATES.items()}
     ways = {name: number for number, name in layout.WAYS.items()}
     names = dict(zip(layout.LOSSES, range(layout.LOSS_SLOTS), strict=False))
     losses = [0] * layout.LOSS_SLOTS
-    for reason, count in json.loads(row["losses"] or "{}").items():
+    for reason, count in row["losses"].items():
         losses[names.get(reason, layout.LOSS_SLOTS - 1)] += count
     return Header(
         format_minor=0,

@@ -60,7 +60,7 @@ class Trie:
         keys = np.array(list(self._nodes), np.int64).reshape(-1, 3)
         parent, code, line = keys[:, 0], keys[:, 1], keys[:, 2]
         # Row 0 is the code of a frame that is not known.
-        codes: list[Code | tuple[None, ...]] = [(None, None, False, None, None), *self._codes]
+        codes: list[tuple[object, ...]] = [(None, None, False, None, None), *self._codes]
         by_code = [pa.array(column).take(pa.array(code)) for column in zip(*codes, strict=True)]
         file, function, library, package, version = by_code
         count = len(keys)

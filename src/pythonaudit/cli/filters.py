@@ -62,10 +62,20 @@ def count(text: str) -> int:
     return int(text)
 
 
+def further_directories() -> list[Path]:
+    """Where processes of this user kept their journal in need."""
+    return files.runtime_directories(os.environ.get("XDG_RUNTIME_DIR"), os.geteuid())
+
+
 def open_journal(directory: Path) -> Journal:
-    """The journal of a directory, with what processes of this user kept elsewhere in need."""
-    more = files.runtime_directories(os.environ.get("XDG_RUNTIME_DIR"), os.geteuid())
-    return Journal(directory, more)
+    """The journal of a directory with its archive, and what processes of this user kept elsewhere in need."""
+    more = further_directories()
+    if not (directory / "archive" / "manifest").is_dir():
+        return Journal(directory, more)
+    from pythonaudit.archive.manifest import Archive
+    from pythonaudit.archive.reader import ArchivedSegments
+
+    return Journal(directory, more, ArchivedSegments(Archive(directory)))
 
 
 @dataclass(frozen=True, slots=True)

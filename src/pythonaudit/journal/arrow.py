@@ -150,6 +150,7 @@ class Names:
 
 
 def names_of(decoder: SegmentDecoder, events: Events) -> Names:
+    """The names of some events of a segment."""
     segment = decoder.segment
     known, which = texts.rank(events.name, len(segment.string_start))
     interned = [decoder.name(number) for number in known.tolist()]

@@ -15,10 +15,10 @@ import re
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
@@ -80,6 +80,44 @@ class Trail:
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded:
+    """What one segment says, but for its events.
+
+    Attributes:
+        process: who recorded.
+        begin_ns, end_ns: when it was begun and ended, or the time of its last event.
+        ended: whether the process said that it ended in order.
+        events: how many it holds.
+        counts: name, source and number of what was counted instead.
+        losses: how much was lost, by reason.
+    """
+
+    process: Process
+    begin_ns: int
+    end_ns: int
+    ended: bool
+    events: int
+    counts: tuple[tuple[str, str, int], ...]
+    losses: Mapping[str, int]
+
+
+class Archived(Protocol):
+    """Segments that are not in the journal any more, but elsewhere."""
+
+    def has(self, header: Header) -> bool:
+        """Whether all events of a segment are there: in the journal it does not count."""
+
+    def sequences(self, process: str) -> frozenset[int]:
+        """The numbers of the segments of a process that are there."""
+
+    def recorded(self) -> Iterator[Recorded]:
+        """What each segment says."""
+
+    def sources(self, wanted: EventFilter) -> list[Source]:
+        """Those that can hold a wanted event."""
+
+
+@dataclass(frozen=True, slots=True)
 class Counted:
     """How many events of a name a process raised that were counted instead of recorded."""
 
@@ -137,11 +175,13 @@ class Journal:
     Args:
         directory: that of `PYTHONAUDIT_DIR`.
         more: further ones to be read along, where they exist (`files.runtime_directories`).
+        archived: segments to be read along that are in the journal no more.
     """
 
-    def __init__(self, directory: Path | str, more: Iterable[Path] = ()) -> None:
+    def __init__(self, directory: Path | str, more: Iterable[Path] = (), archived: Archived | None = None) -> None:
         self.directory = Path(directory)
         self._more = tuple(more)
+        self._archived = archived
         self._damage: dict[Damage, None] = {}
         self._copies: list[bytearray] = []
 
@@ -199,16 +239,14 @@ class Journal:
         """
         trails: dict[str, Trail] = {}
         counts: dict[tuple[str, str, str], int] = defaultdict(int)
+        for recorded in self._archived.recorded() if self._archived else ():
+            _add_to_trail(trails, counts, recorded)
         heads = self.heads()
         for head in heads:
             decoder = self.load(head)
             if decoder is None:
                 continue
-            trail = _add_to_trail(trails, head.header, decoder)
-            for one in decoder.segment.counts:
-                by = layout.SOURCES.get(one.source, "unknown")
-                counts[trail.process.id, decoder.segment.text(one.name), by] += one.count
-                trail.counted += one.count
+            _add_to_trail(trails, counts, _recorded(head.header, decoder))
         counted = [
             Counted(trails[process].process, event, source, count)
             for (process, event, source), count in counts.items()
@@ -249,6 +287,9 @@ class Journal:
             process = head.header.process.hex()
             present[process].add(head.header.sequence)
             drained[process] = max(drained[process], min(head.header.drained, head.header.sequence))
+        if self._archived:
+            for process in present:
+                present[process] |= self._archived.sequences(process)
         for one in self._damage:  # what cannot be read has not gone
             named, sequence = _named(one.path)
             if named in present and sequence is not None:
@@ -270,13 +311,14 @@ class Journal:
         return to_arrow((decoder, wanted.exact_mask(decoder)) for decoder in decoders if decoder)
 
     def heads(self) -> list[SegmentHead]:
-        """All segments that are there now.
+        """All segments of the journal that are there now.
 
         Raises:
             StoreError: there is no journal here, or it may not be read.
         """
         found = (self.read_head(file) for file in files.list_segments(self.boxes()))
-        return [head for head in found if head is not None]
+        archived = self._archived
+        return [head for head in found if head and not (archived and archived.has(head.header))]
 
     def boxes(self) -> list[files.Box]:
         """The boxes that are there now.
@@ -284,8 +326,10 @@ class Journal:
         Raises:
             StoreError: there is no journal here, or it may not be read.
         """
-        boxes, refused = files.find_boxes(self.directory)
-        self.note(None, refused)
+        boxes: list[files.Box] = []
+        if not self._archived or (self.directory / "journal").exists():
+            boxes, refused = files.find_boxes(self.directory)
+            self.note(None, refused)
         for directory in self._more:
             if (directory / "journal").is_dir():
                 others, refused = files.find_boxes(directory)
@@ -360,7 +404,8 @@ class Journal:
 
     def _sources(self, heads: Sequence[SegmentHead], wanted: EventFilter) -> list[Source]:
         """The segments that can hold a wanted event."""
-        return [
+        archived = self._archived.sources(wanted) if self._archived else []
+        return archived + [
             _source(head.header, head.end_ns, functools.partial(self.load, head), wanted)
             for head in heads
             if wanted.wants_segment(head.header, head.end_ns)
@@ -396,23 +441,40 @@ def _wanted_events(events: Iterator[Event], wanted: EventFilter) -> Iterator[Eve
     return events if wanted.is_settled_by_mask else filter(wanted.wants, events)
 
 
-def _add_to_trail(trails: dict[str, Trail], header: Header, decoder: SegmentDecoder) -> Trail:
-    """Adds a segment to what is known of its process."""
-    process, events = decoder.process, decoder.segment.events
+def _recorded(header: Header, decoder: SegmentDecoder) -> Recorded:
+    segment = decoder.segment
     begin_ns = header.begin_realtime
-    end_ns = header.end_realtime or int(events.time.max(initial=begin_ns))
+    return Recorded(
+        process=decoder.process,
+        begin_ns=begin_ns,
+        end_ns=header.end_realtime or int(segment.events.time.max(initial=begin_ns)),
+        ended=header.state == layout.STATE_CLEAN_END,
+        events=len(segment.events),
+        counts=tuple(
+            (segment.text(one.name), layout.SOURCES.get(one.source, "unknown"), one.count)
+            for one in segment.counts
+        ),
+        losses=named_losses(segment.header),
+    )
+
+
+def _add_to_trail(trails: dict[str, Trail], counts: dict[tuple[str, str, str], int], recorded: Recorded) -> None:
+    """Adds a segment to what is known of its process."""
+    process = recorded.process
     trail = trails.get(process.id)
     if trail is None:
-        trail = trails[process.id] = Trail(process, begin_ns, end_ns)
-    elif end_ns >= trail.end_ns:
+        trail = trails[process.id] = Trail(process, recorded.begin_ns, recorded.end_ns)
+    elif recorded.end_ns >= trail.end_ns:
         trail.process = replace(process, attributes=trail.process.attributes | process.attributes)
-    trail.begin_ns = min(trail.begin_ns, begin_ns)
-    trail.end_ns = max(trail.end_ns, end_ns)
-    trail.ended |= header.state == layout.STATE_CLEAN_END
+    trail.begin_ns = min(trail.begin_ns, recorded.begin_ns)
+    trail.end_ns = max(trail.end_ns, recorded.end_ns)
+    trail.ended |= recorded.ended
     trail.segments += 1
-    trail.events += len(events)
-    trail.losses.update(named_losses(decoder.segment.header))
-    return trail
+    trail.events += recorded.events
+    trail.losses.update(recorded.losses)
+    for event, source, count in recorded.counts:
+        counts[process.id, event, source] += count
+        trail.counted += count
 
 
 def _losses(trails: Iterable[Trail]) -> list[Loss]:

@@ -1,0 +1,129 @@
+"""Many small parts to few large ones: what a frequent ingest leaves, put together.
+
+Batches are taken in order as long as they are small, and written anew as one whose entry replaces theirs: one
+rename, after which the old ones do not count. Events, their order and the rows of segments stay what they are;
+stacks that batches had in common stand once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pythonaudit.archive import schema
+from pythonaudit.archive.manifest import Archive, Entry, new_batch
+from pythonaudit.archive.parts import write_events, write_part
+from pythonaudit.errors import StoreError
+from pythonaudit.journal.segment import Column
+
+SMALL_EVENTS = 1 << 20  # a batch with as many events is left alone
+_TEXTS = (
+    *("event", "category", "source", "template", "process", "host", "boot", "run", "python", "exe", "argv"),
+    *("cwd", "user", "batch", "file", "function", "package", "version", "context"),
+)
+
+
+def compact(archive: Archive, small_events: int = SMALL_EVENTS) -> int:
+    """Puts small batches together.
+
+    Args:
+        archive: which.
+        small_events: what has fewer is small; what is made has about as many.
+
+    Returns:
+        How many batches were put together.
+
+    Raises:
+        StoreError: the archive may not be read or written, or a part is damaged; it counts as before.
+    """
+    count = 0
+    with archive.lock():
+        try:
+            archive.sweep()
+            for entries in _groups(archive.entries(), small_events):
+                _merge(archive, entries)
+                count += len(entries)
+        except (OSError, pa.ArrowException) as error:
+            hint = "nothing has changed; see whether the file is damaged or the disk full"
+            raise StoreError(f"{archive.root}: {error}", hint=hint) from None
+    return count
+
+
+def _groups(entries: list[Entry], most: int) -> Iterator[list[Entry]]:
+    """Small batches that stand together, none of them alone."""
+    group: list[Entry] = []
+    rows = 0
+    for entry in entries:
+        size = sum(part.rows for part in entry.of("events"))
+        if size >= most or (group and rows + size > most):
+            if len(group) > 1:
+                yield group
+            group, rows = [], 0
+        if size < most:
+            group.append(entry)
+            rows += size
+    if len(group) > 1:
+        yield group
+
+
+def _merge(archive: Archive, entries: list[Entry]) -> None:
+    batch = new_batch()
+    stacks, ids = _merged_stacks(archive, entries, batch)
+    events, segments = [], []
+    for entry in entries:
+        for part in entry.of("events"):
+            table = pq.read_table(archive.path(part), partitioning=None, read_dictionary=list(_TEXTS))
+            old = table["stack"].fill_null(0).to_numpy()
+            new = ids[entry.batch][np.minimum(old, len(ids[entry.batch]) - 1)]
+            table = _with(table, "stack", pa.array(new, mask=new == 0))
+            events.append(_with(table, "batch", _constant(batch, len(table))))
+        for part in entry.of("segments"):
+            table = pq.read_table(archive.path(part), partitioning=None)
+            segments.append(_with(table, "batch", pa.repeat(batch, len(table))))
+    parts = write_events(archive, batch, pa.concat_tables(events).unify_dictionaries()) if events else []
+    if len(stacks):
+        parts.append(write_part(archive, "stacks", f"stacks/{batch}.parquet", stacks))
+    parts.append(write_part(archive, "segments", f"segments/{batch}.parquet", pa.concat_tables(segments)))
+    replaces = tuple(entry.batch for entry in entries)
+    archive.commit(Entry(batch, tuple(parts), replaces, time.time_ns()))
+
+
+def _merged_stacks(archive: Archive, entries: list[Entry], batch: str) -> tuple[pa.Table, dict[str, Column]]:
+    """The stacks of all batches, each once, and the new id of each old one by batch."""
+    known: dict[tuple[object, ...], int] = {}
+    ids: dict[str, Column] = {}
+    for entry in entries:
+        found = [0]
+        for part in entry.of("stacks"):
+            table = pq.read_table(archive.path(part), partitioning=None)
+            rows = (table[name].to_pylist() for name in schema.STACKS.names[2:])
+            for parent, *frame in zip(*rows, strict=True):
+                above = found[parent] if parent and parent < len(found) else 0
+                found.append(known.setdefault((above, *frame), len(known) + 1))
+        ids[entry.batch] = np.array(found, np.int64)
+    columns = list(zip(*known, strict=True)) or [()] * (len(schema.STACKS) - 2)
+    parents = np.array(columns[0], np.int64)
+    table = pa.table(
+        {
+            "batch": pa.repeat(batch, len(known)),
+            "stack": pa.array(np.arange(1, len(known) + 1)),
+            "parent": pa.array(parents, mask=parents == 0),
+            **{
+                name: pa.array(values, schema.STACKS.field(name).type)
+                for name, values in zip(schema.STACKS.names[3:], columns[1:], strict=True)
+            },
+        }
+    )
+    return table, ids
+
+
+def _with(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), name, column)
+
+
+def _constant(text: str, count: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([text]))
