@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pythonaudit import catalog
 from pythonaudit.cli.ourselves import own_process
@@ -27,6 +28,9 @@ from pythonaudit.journal import files, layout
 from pythonaudit.journal.decode import APPLICATION, Event
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal, SegmentHead
+
+if TYPE_CHECKING:
+    from pythonaudit.query.connection import Connection
 
 LAST = "last"
 
@@ -113,10 +117,31 @@ class Selection:
     def _narrow(self, journal: Journal, events: Iterator[Event]) -> Iterator[Event]:
         if self.where is None:
             return events
-        from pythonaudit.query.connection import select_ids
+        with self.connect(journal) as connection:
+            from pythonaudit.query.connection import run
 
-        ids = select_ids(journal.to_arrow(self.wanted), self.where)
+            ids = {row[0] for row in run(connection, f"SELECT id FROM ({self.query()})", "--where").fetchall()}
         return (event for event in events if event.id in ids)
+
+    def connect(self, journal: Journal) -> Connection:
+        """A connection to the views, for `query`; parts and segments that cannot hold a wanted event are left out."""
+        from pythonaudit.archive.manifest import Archive
+        from pythonaudit.query.connection import check_condition, connect
+
+        connection = connect(journal, Archive(journal.directory), self.wanted)
+        if self.where is not None:
+            check_condition(connection, self.where)
+        return connection
+
+    def query(self) -> str:
+        """A SELECT of the selected rows of the view `events`.
+
+        Raises:
+            UsageError: `--where` is no condition of SQL.
+        """
+        from pythonaudit.query.where import build_query
+
+        return build_query(self.wanted, self.where)
 
 
 def select(journal: Journal, args: argparse.Namespace, now_ns: int) -> Selection:

@@ -1,5 +1,12 @@
-"""Questions in SQL: DuckDB over events. Home of duckdb.
+"""Questions in SQL over the archive and the journal as one. Home of duckdb.
 
->>> from pythonaudit.query.connection import select_ids
->>> select_ids(journal.to_arrow(), "event = 'open' AND (fields->>'path') LIKE '/etc/%'")
+>>> from pythonaudit.query.connection import connect
+>>> with connect(journal, archive) as views:  # doctest: +SKIP
+...     views.execute("SELECT event, count(*) FROM events GROUP BY event").fetchall()
+
+where       filters as conditions of SQL
+functions   what views compute in Python: fields, stacks, whole paths
+live        the journal as tables of the archive's shape
+connection  the views (views/*.sql) over both, closed to everything else
+who         which line of code did what to what
 """

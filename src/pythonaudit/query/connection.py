@@ -1,77 +1,198 @@
-"""A DuckDB connection that sees events and nothing else: no file, no network, no other variable of ours.
+"""A DuckDB connection that sees the archive and the journal as one set of views, and nothing else.
 
-The view `events` has one row an event, with the columns of the table that it is made from; `time` comes as
-TIMESTAMPTZ (microseconds), so that it compares with now() and with text, and `time_ns` has all of it.
-Arguments and fields are JSON: `args->>0`, `(fields->>'path') LIKE '/etc/%'`. The parentheses are needed before
-DuckDB 2, where `->>` binds less than what follows it.
+    with connect(journal, archive) as connection:
+        connection.execute("SELECT event, count(*) FROM events GROUP BY event")
+
+The views are those of views/*.sql; docs/reference/views.md describes them. Every event is there from the moment
+it is committed. The connection reads the parts that the manifest names, and no other file; it writes nothing,
+loads no extension and takes no more memory than `MEMORY`.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from pythonaudit.errors import UsageError
+from pythonaudit.archive import schema
+from pythonaudit.archive.manifest import Archive, Entry, Part
+from pythonaudit.errors import PythonAuditError, UsageError
+from pythonaudit.journal.filters import EventFilter
+from pythonaudit.journal.reader import Journal
+from pythonaudit.query import functions
+from pythonaudit.query.live import PREFIX, LiveTables
+from pythonaudit.query.where import literal
+
+Connection = duckdb.DuckDBPyConnection
+
+VIEWS = ("events", "stacks", "processes", "segments", "counts", "losses")
+MEMORY = "1GB"
 
 _CLOSED = (
-    "SET enable_external_access = false",
     "SET autoinstall_known_extensions = false",
     "SET autoload_known_extensions = false",
     "SET python_enable_replacements = false",
-    "SET TimeZone = 'UTC'",
+    "SET enable_external_access = false",
     "SET lock_configuration = true",
 )
+_KEPT_BATCHES = 16
 _REST = re.compile(r"\n\nLINE|\s+Candidate functions:")
 _PREFIX = re.compile(r"^\w+ Error: ")
+_EVERYTHING = EventFilter()
 
 
-def connect(events: pa.Table) -> duckdb.DuckDBPyConnection:
-    """A connection in memory with the view `events`.
+def connect(journal: Journal, archive: Archive, wanted: EventFilter = _EVERYTHING) -> Connection:
+    """A connection with all views.
 
     Args:
-        events: a table as `pythonaudit.journal.arrow.to_arrow` makes it.
+        journal: of the same directory; it leaves out what is archived.
+        archive: what is damaged in it is noted there, and left out.
+        wanted: parts and segments that cannot hold a wanted event are left out. It is no filter of rows.
+
+    Raises:
+        StoreError: there is neither journal nor archive, or one may not be read.
     """
+    live = LiveTables(journal, wanted)  # before the archive: what is moved meanwhile is in both, not in neither
+    entries = archive.entries()
     connection = duckdb.connect(":memory:")
-    for statement in _CLOSED:
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(f"SET memory_limit = '{MEMORY}'")
+    parts = {
+        table: [
+            path
+            for entry in entries
+            for part in entry.of(table)
+            if _can_hold(part, wanted) and (path := _sound(archive, part))
+        ]
+        for table in schema.TABLES
+    }
+    _allow(connection, [path for paths in parts.values() for path in paths])
+    for table, columns in schema.TABLES.items():
+        _create_base(connection, table, columns, parts[table], getattr(live, table))
+    _create_functions(connection, archive, entries, live)
+    for statement in _CLOSED[:-1]:
         connection.execute(statement)
-    connection.register("events", _readable(events))
+    for view in VIEWS:
+        connection.execute(resources.files(__package__).joinpath(f"views/{view}.sql").read_text("utf-8"))
+    connection.execute(_CLOSED[-1])
     return connection
 
 
-def select_ids(events: pa.Table, where: str) -> frozenset[str]:
-    """The ids of the events for which a condition in SQL holds.
+def check_condition(connection: Connection, where: str) -> None:
+    """Looks at what a user wrote after `--where`.
 
     Args:
-        events: a table as `pythonaudit.journal.arrow.to_arrow` makes it.
-        where: what stands after WHERE.
+        connection: one of `connect`.
+        where: a condition on the view `events`.
 
     Raises:
-        UsageError: the condition is not valid SQL, or reaches for what is closed.
+        UsageError: it is not one condition in valid SQL.
     """
-    with connect(events) as connection:
-        try:
-            statements = connection.extract_statements(f"SELECT id FROM events WHERE (\n{where}\n)")
-            if len(statements) != 1:
-                raise UsageError("--where takes one condition, not several statements")
-            rows = connection.execute(statements[0]).fetchall()
-        except duckdb.Error as error:
-            columns = ", ".join([*events.column_names, "time_ns"])
-            raise UsageError(f"--where: {_first_words(error)}", hint=f"columns: {columns}") from None
-    return frozenset(row[0] for row in rows)
+    try:
+        statements = connection.extract_statements(f"EXPLAIN SELECT id FROM events WHERE (\n{where}\n)")
+        if len(statements) != 1:
+            raise UsageError("--where takes one condition, not several statements")
+        connection.execute(statements[0])
+    except duckdb.Error as error:
+        columns = ", ".join(name for name, *_ in connection.execute("FROM events LIMIT 0").description)
+        raise UsageError(f"--where: {first_words(error)}", hint=f"columns: {columns}") from None
 
 
-def _readable(events: pa.Table) -> pa.Table:
-    # DuckDB 1 has no nanoseconds with a time zone, and hands conditions on to Arrow, which has none on views.
-    columns = {name: events[name] for name in events.column_names}
-    columns["time"] = events["time"].cast(pa.timestamp("us", "UTC"), safe=False)
-    columns["args"] = events["args"].cast(pa.string())
-    columns["time_ns"] = events["time"].cast(pa.int64())
-    return pa.table(columns)
+def run(connection: Connection, query: str, what: str) -> Connection:
+    """Runs a query that a user wrote part of.
+
+    Args:
+        connection: one of `connect`.
+        query: the whole of it.
+        what: the option or command that it came with, for the complaint.
+
+    Raises:
+        UsageError: it is not valid SQL, or reaches for what is closed.
+        PythonAuditError: it needs more memory than it may have.
+    """
+    try:
+        statements = connection.extract_statements(query)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise UsageError(f"{what} takes one SELECT, and nothing else")
+        return connection.execute(statements[0])
+    except duckdb.OutOfMemoryException as error:
+        hint = f"no more than {MEMORY} is used: narrow it down with filters, or aggregate"
+        raise PythonAuditError(f"{what}: {first_words(error)}", hint=hint) from None
+    except duckdb.Error as error:
+        raise UsageError(f"{what}: {first_words(error)}") from None
 
 
-def _first_words(error: duckdb.Error) -> str:
-    # What follows are all the functions of that name, or the line and a caret below the place.
+def first_words(error: duckdb.Error) -> str:
+    """What is wrong, in one line; what follows are all the functions of that name, or a caret below the place."""
     text = _REST.split(str(error), maxsplit=1)[0]
     return _PREFIX.sub("", " ".join(text.split()))
+
+
+def _can_hold(part: Part, wanted: EventFilter) -> bool:
+    if part.begin_ns is None or part.end_ns is None:
+        return True
+    return (wanted.until_ns is None or part.begin_ns < wanted.until_ns) and (
+        wanted.since_ns is None or part.end_ns >= wanted.since_ns
+    )
+
+
+def _sound(archive: Archive, part: Part) -> Path | None:
+    """The file of a part; None, and noted, if it is not what the manifest says."""
+    path = archive.path(part)
+    try:
+        size = os.stat(path).st_size
+        if size == part.bytes and pq.read_metadata(path).num_rows == part.rows:
+            return path
+        archive.note(path, f"damaged: {size} bytes, where the manifest says {part.bytes}")
+    except (OSError, pa.ArrowException) as error:
+        archive.note(path, error)
+    return None
+
+
+def _allow(connection: Connection, paths: list[Path]) -> None:
+    connection.execute(f"SET allowed_paths = [{', '.join(literal(str(path)) for path in paths)}]")
+
+
+def _create_base(connection: Connection, table: str, columns: pa.Schema, paths: list[Path], live: object) -> None:
+    """The view `all_…` of one table: parts and journal."""
+    connection.register(f"live_{table}", live)
+    names = ", ".join(f'"{name}"' for name in columns.names)
+    query = f"SELECT {names} FROM live_{table}"
+    if paths:
+        files = ", ".join(literal(str(path)) for path in paths)
+        query = f"SELECT {names} FROM read_parquet([{files}], hive_partitioning = false) UNION ALL {query}"
+    connection.execute(f"CREATE VIEW all_{table} AS {query}")
+
+
+def _create_functions(connection: Connection, archive: Archive, entries: list[Entry], live: LiveTables) -> None:
+    by_batch = {entry.batch: entry for entry in entries}
+
+    @lru_cache(_KEPT_BATCHES)
+    def load(batch: str) -> functions.Frames:
+        if batch.startswith(PREFIX):
+            decoder = live.decoder(batch)
+            return functions.SegmentFrames(decoder) if decoder else functions.NO_FRAMES
+        try:
+            parts = by_batch[batch].of("stacks") if batch in by_batch else []
+            tables = [pq.read_table(archive.path(part), partitioning=None) for part in parts]
+        except (OSError, pa.ArrowException):
+            tables = []
+        return functions.TableFrames(tables[0]) if tables else functions.NO_FRAMES
+
+    text, number = duckdb.sqltype("VARCHAR"), duckdb.sqltype("BIGINT")
+    made: list[tuple[str, Callable[..., Any], list[Any]]] = [
+        ("resolve_path", functions.resolve_path, [text, text]),
+        ("event_fields", functions.event_fields, [text, text, text]),
+        ("stack_frames", functions.stack_frames(load), [text, number]),
+    ]
+    for name, function, parameters in made:
+        # Words, not enumerations: these have moved between versions of DuckDB.
+        connection.create_function(name, function, parameters, text, type="arrow", null_handling="special")  # type: ignore[call-overload]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from pythonaudit.archive.ingest import ingest
+from pythonaudit.archive.manifest import Archive
+from pythonaudit.archive.reader import ArchivedSegments
 from pythonaudit.errors import UsageError
+from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
-from pythonaudit.query.connection import select_ids
+from pythonaudit.query.connection import Connection, check_condition, connect, run
+from pythonaudit.query.where import build_query
 from tests.journal_writer import BEGIN_NS, SegmentWriter
 
 
-@pytest.fixture(scope="module")
-def events(tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
-    directory = tmp_path_factory.mktemp("journal")
+@pytest.fixture(scope="module", params=["journal", "archive"])
+def events(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    directory = tmp_path_factory.mktemp("store")
     for number in range(2):
         writer = SegmentWriter(process=bytes([number]) * 16, pid=number)
         thread = writer.thread()
@@ -23,9 +29,17 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
         writer.ticks += 1
         thread.event("sign-in: user=johndoe", notes=2)
         writer.save(directory)
-    table = Journal(directory).to_arrow()
-    assert len(table) == 4
-    return table
+    archive = Archive(directory)
+    if request.param == "archive":
+        assert ingest(Journal(directory), archive).events == 4
+    with connect(Journal(directory, archived=ArchivedSegments(archive)), archive) as connection:
+        yield connection
+
+
+def select_ids(events: Connection, where: str) -> set[str]:
+    check_condition(events, where)
+    query = f"SELECT id FROM ({build_query(EventFilter(), where)})"
+    return {row[0] for row in run(events, query, "--where").fetchall()}
 
 
 @pytest.mark.parametrize(
@@ -50,11 +64,11 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> pa.Table:
         ("id IN (SELECT id FROM events ORDER BY id LIMIT 3)", 3),
     ],
 )
-def test_conditions(events: pa.Table, where: str, count: int) -> None:
+def test_conditions(events: Connection, where: str, count: int) -> None:
     assert len(select_ids(events, where)) == count
 
 
-def test_ids_are_those_of_the_events(events: pa.Table) -> None:
+def test_ids_are_those_of_the_events(events: Connection) -> None:
     expected = {f"{'0' + str(number):s}" * 16 + f"/1/{at}" for number in range(2) for at in range(2)}
     assert select_ids(events, "true") == expected
 
@@ -77,20 +91,20 @@ def test_ids_are_those_of_the_events(events: pa.Table) -> None:
         "sqrt('x') > 1",
     ],
 )
-def test_what_is_no_condition_or_reaches_out(events: pa.Table, where: str) -> None:
+def test_what_is_no_condition_or_reaches_out(events: Connection, where: str) -> None:
     with pytest.raises(UsageError, match=r"^--where") as raised:
         select_ids(events, where)
     assert "\n" not in str(raised.value)
     assert len("--where: ") < len(str(raised.value)) < 200
 
 
-def test_no_variable_of_python_is_visible(events: pa.Table) -> None:
+def test_no_variable_of_python_is_visible(events: Connection) -> None:
     hidden = pa.table({"id": ["x"]})
     with pytest.raises(UsageError, match="hidden does not exist"):
         select_ids(events, f"id IN (SELECT id FROM hidden) OR {len(hidden)} = 1")
 
 
-def test_nothing_can_be_written(events: pa.Table, tmp_path: Path) -> None:
+def test_nothing_can_be_written(events: Connection, tmp_path: Path) -> None:
     target = tmp_path / "out.csv"
     for statement in (f"COPY events TO '{target}'", f"ATTACH '{target}'", f"EXPORT DATABASE '{target}'"):
         with pytest.raises(UsageError):

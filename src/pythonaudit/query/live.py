@@ -1,0 +1,92 @@
+"""The journal as tables of the archive's shape: what was recorded and is not archived yet.
+
+Each table can be read again and again, by whoever takes Arrow streams (DuckDB does), and is made anew each
+time, segment by segment: nothing but the segment in hand is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from pythonaudit.archive import schema
+from pythonaudit.archive.columns import build_events
+from pythonaudit.archive.segments import build_row
+from pythonaudit.archive.trie import Trie
+from pythonaudit.journal.decode import SegmentDecoder
+from pythonaudit.journal.filters import EventFilter
+from pythonaudit.journal.reader import Journal, SegmentHead
+
+PREFIX = "live:"
+
+
+class LiveTables:
+    """The segments that are in the journal now.
+
+    Args:
+        journal: which; what is archived it leaves out.
+        wanted: segments that cannot hold a wanted event are left out of `events` and `stacks`.
+    """
+
+    def __init__(self, journal: Journal, wanted: EventFilter) -> None:
+        self._journal = journal
+        self._heads = journal.heads()
+        self._wanted = [head for head in self._heads if wanted.wants_segment(head.header, head.end_ns)]
+        self._by_batch = {_batch(head): head for head in self._heads}
+        self.events = Stream(schema.EVENTS, self._events)
+        self.stacks = Stream(schema.STACKS, self._stacks)
+        self.segments = Stream(schema.SEGMENTS, self._segments)
+
+    def decoder(self, batch: str) -> SegmentDecoder | None:
+        """The segment that is called so in the column `batch`."""
+        head = self._by_batch.get(batch)
+        return self._journal.load(head) if head else None
+
+    def _events(self) -> Iterator[pa.Table]:
+        for head, decoder in self._loaded(self._wanted):
+            same = np.arange(len(decoder.segment.node_parent))
+            yield build_events(decoder, same, _batch(head))
+
+    def _stacks(self) -> Iterator[pa.Table]:
+        for head, decoder in self._loaded(self._wanted):
+            trie = Trie()
+            trie.add(decoder)
+            yield trie.table(_batch(head))
+
+    def _segments(self) -> Iterator[pa.Table]:
+        for head, decoder in self._loaded(self._heads):
+            row = build_row(decoder, head.file.path.name, _batch(head), decoder.segment.damage)
+            yield pa.Table.from_pylist([row], schema.SEGMENTS)
+
+    def _loaded(self, heads: list[SegmentHead]) -> Iterator[tuple[SegmentHead, SegmentDecoder]]:
+        for head in heads:
+            decoder = self._journal.load(head)
+            if decoder is not None:
+                yield head, decoder
+
+
+class Stream:
+    """A table that is made while it is read (the Arrow PyCapsule interface).
+
+    Args:
+        columns: its schema.
+        tables: makes its rows.
+    """
+
+    def __init__(self, columns: pa.Schema, tables: Callable[[], Iterator[pa.Table]]) -> None:
+        self._columns = columns
+        self._tables = tables
+
+    def __arrow_c_stream__(self, requested: object = None) -> object:
+        reader = pa.RecordBatchReader.from_batches(self._columns, self._batches())
+        return reader.__arrow_c_stream__(requested)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        for table in self._tables():
+            yield from table.cast(self._columns).to_batches()
+
+
+def _batch(head: SegmentHead) -> str:
+    return f"{PREFIX}{head.header.process.hex()}/{head.header.sequence}"
