@@ -34,6 +34,8 @@ VERBS: Mapping[str, str] = {
     "run": "run a command and record it and its children",
     "log": "print what happened, oldest first",
     "stats": "count events by name, category, source and process, and say what was lost",
+    "who": "say which package, and which line of code, opens, writes, imports, runs, … what",
+    "sql": "answer one SELECT over everything recorded",
     "ingest": "move what is closed from the journal into the archive (Parquet)",
     "env": "print what turns recording on in a shell, systemd, Docker or Kubernetes",
     "doctor": "check that recording works here, and say how to mend what does not",

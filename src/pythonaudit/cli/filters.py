@@ -118,9 +118,9 @@ class Selection:
         if self.where is None:
             return events
         with self.connect(journal) as connection:
-            from pythonaudit.query.connection import run
+            from pythonaudit.query.results import Result
 
-            ids = {row[0] for row in run(connection, f"SELECT id FROM ({self.query()})", "--where").fetchall()}
+            ids = {row[0] for row in Result(connection, f"SELECT id FROM ({self.query()})", "--where").rows()}
         return (event for event in events if event.id in ids)
 
     def connect(self, journal: Journal) -> Connection:

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from pythonaudit.archive import schema
 from pythonaudit.archive.manifest import Archive, Entry, Part
-from pythonaudit.errors import PythonAuditError, UsageError
+from pythonaudit.errors import UsageError
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
 from pythonaudit.query import functions
@@ -44,7 +44,7 @@ _CLOSED = (
     "SET lock_configuration = true",
 )
 _KEPT_BATCHES = 16
-_REST = re.compile(r"\n\nLINE|\s+Candidate functions:")
+_REST = re.compile(r"\n\nLINE|\s+Candidate functions:|\s+Possible solutions:")
 _PREFIX = re.compile(r"^\w+ Error: ")
 _EVERYTHING = EventFilter()
 
@@ -106,31 +106,7 @@ def check_condition(connection: Connection, where: str) -> None:
         raise UsageError(f"--where: {first_words(error)}", hint=f"columns: {columns}") from None
 
 
-def run(connection: Connection, query: str, what: str) -> Connection:
-    """Runs a query that a user wrote part of.
-
-    Args:
-        connection: one of `connect`.
-        query: the whole of it.
-        what: the option or command that it came with, for the complaint.
-
-    Raises:
-        UsageError: it is not valid SQL, or reaches for what is closed.
-        PythonAuditError: it needs more memory than it may have.
-    """
-    try:
-        statements = connection.extract_statements(query)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise UsageError(f"{what} takes one SELECT, and nothing else")
-        return connection.execute(statements[0])
-    except duckdb.OutOfMemoryException as error:
-        hint = f"no more than {MEMORY} is used: narrow it down with filters, or aggregate"
-        raise PythonAuditError(f"{what}: {first_words(error)}", hint=hint) from None
-    except duckdb.Error as error:
-        raise UsageError(f"{what}: {first_words(error)}") from None
-
-
-def first_words(error: duckdb.Error) -> str:
+def first_words(error: Exception) -> str:
     """What is wrong, in one line; what follows are all the functions of that name, or a caret below the place."""
     text = _REST.split(str(error), maxsplit=1)[0]
     return _PREFIX.sub("", " ".join(text.split()))

@@ -14,7 +14,8 @@ from pythonaudit.archive.reader import ArchivedSegments
 from pythonaudit.errors import UsageError
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
-from pythonaudit.query.connection import Connection, check_condition, connect, run
+from pythonaudit.query.connection import Connection, check_condition, connect
+from pythonaudit.query.results import Result
 from pythonaudit.query.where import build_query
 from tests.journal_writer import BEGIN_NS, SegmentWriter
 
@@ -39,7 +40,7 @@ def events(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def select_ids(events: Connection, where: str) -> set[str]:
     check_condition(events, where)
     query = f"SELECT id FROM ({build_query(EventFilter(), where)})"
-    return {row[0] for row in run(events, query, "--where").fetchall()}
+    return {row[0] for row in Result(events, query, "--where").rows()}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,35 @@
+"""`pythonaudit sql`: one SELECT over the views."""
+
+from __future__ import annotations
+
+import argparse
+
+from pythonaudit.archive.manifest import Archive
+from pythonaudit.cli import filters, tables
+from pythonaudit.query.connection import VIEWS, connect
+from pythonaudit.query.results import Result
+
+_EPILOG = f"""\
+views: {", ".join(VIEWS)} (docs/reference/views.md)
+
+examples:
+  pythonaudit sql 'SELECT event, count(*) AS events FROM events GROUP BY event ORDER BY events DESC'
+  pythonaudit sql "SELECT package, address, count(*) FROM events WHERE category = 'network' GROUP BY ALL"
+  pythonaudit sql --format parquet 'SELECT * FROM events' > events.parquet
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "query", metavar="SELECT", help="in the SQL of DuckDB; it reads the views and nothing else"
+    )
+    tables.add_format(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the rows; always 0."""
+    with connect(filters.open_journal(args.dir), Archive(args.dir)) as connection:
+        tables.write(Result(connection, args.query, "sql"), args.format)
+    return 0

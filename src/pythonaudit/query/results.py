@@ -1,0 +1,120 @@
+"""The rows of a query, for whoever prints or writes them: a block at a time, whatever their number.
+
+    result = Result(connection, "SELECT event, count(*) AS events FROM events GROUP BY event")
+    for row in result.rows(): ...
+    result.write_parquet(sys.stdout.buffer)
+
+Values come as Python's own: text, numbers, lists, dictionaries; JSON is decoded; moments are RFC 3339.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pythonaudit.errors import PythonAuditError, UsageError
+from pythonaudit.query.connection import MEMORY, Connection, first_words
+
+_BLOCK = 10_000
+
+
+class Result:
+    """The result of one SELECT, to be read once.
+
+    Args:
+        connection: one of `connect`.
+        query: the whole of it.
+        what: the option or command that a part of it came with, for the complaint; None: all of it is ours.
+
+    Attributes:
+        columns: their names.
+
+    Raises:
+        UsageError: it is no SELECT, not valid, or reaches for what is closed; also while the rows are read.
+        PythonAuditError: it needs more memory than it may have; also while the rows are read.
+    """
+
+    def __init__(self, connection: Connection, query: str, what: str | None = None) -> None:
+        self._what = what
+        with self._complaints():
+            statements = connection.extract_statements(query)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise UsageError(f"{what} takes one SELECT, and nothing else")
+            relation = connection.sql(statements[0])
+            self.columns: list[str] = relation.columns
+            self._is_json = [str(kind) == "JSON" for kind in relation.types]
+            self._reader: pa.RecordBatchReader = relation.to_arrow_reader(_BLOCK)
+
+    def rows(self) -> Iterator[list[Any]]:
+        """The rows, in order."""
+        for batch in self._batches():
+            columns = [
+                [
+                    json.loads(value) if is_json and value is not None else _plain(value)
+                    for value in column.to_pylist()
+                ]
+                for column, is_json in zip(batch.columns, self._is_json, strict=True)
+            ]
+            yield from map(list, zip(*columns, strict=True))
+
+    def write_parquet(self, file: BinaryIO) -> None:
+        """Writes the rows as one file of Parquet."""
+        with pq.ParquetWriter(file, self._reader.schema, compression="zstd") as writer:
+            for batch in self._batches():
+                writer.write_batch(batch)
+
+    def write_arrow(self, file: BinaryIO) -> None:
+        """Writes the rows as a stream of Arrow (IPC)."""
+        with pa.ipc.new_stream(file, self._reader.schema) as writer:
+            for batch in self._batches():
+                writer.write_batch(batch)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        while True:
+            with self._complaints():
+                try:
+                    batch = self._reader.read_next_batch()
+                except StopIteration:
+                    return
+            yield batch
+
+    @contextmanager
+    def _complaints(self) -> Iterator[None]:
+        """What DuckDB says, in one line; errors while rows are read come through Arrow, as OSError."""
+        try:
+            yield
+        except (duckdb.Error, OSError, pa.ArrowException) as error:
+            text = first_words(error)
+            if "memory" in text.lower():
+                hint = f"no more than {MEMORY} is used: narrow it down with filters, or aggregate"
+                raise PythonAuditError(f"{self._what or 'query'}: {text}", hint=hint) from None
+            if self._what is None:
+                raise
+            raise UsageError(f"{self._what}: {text}") from None
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can have it."""
+    if isinstance(value, datetime.datetime):
+        utc = value.astimezone(datetime.timezone.utc) if value.tzinfo else value
+        return utc.strftime("%Y-%m-%dT%H:%M:%S.%f") + ("Z" if value.tzinfo else "")
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, decimal.Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, uuid.UUID | datetime.date | datetime.time | datetime.timedelta):
+        return str(value)
+    return value
