@@ -27,12 +27,12 @@ _SHARED_SCHEMA = pa.schema([arrow.SCHEMA.field(name) for name in _SHARED])
 _THOUSAND = 1000
 
 
-def build_events(decoder: SegmentDecoder, stacks: Column, batch: str) -> pa.Table:
+def build_events(decoder: SegmentDecoder, stacks: Column | None, batch: str) -> pa.Table:
     """The events of a segment; columns of text that repeats are dictionaries.
 
     Args:
         decoder: of the segment.
-        stacks: the id in the batch of each of its stacks, as `Trie.add` gives them.
+        stacks: the id in the batch of each of its stacks, as `Trie.add` gives them; None: the same as there.
         batch: the name of the batch.
     """
     _, rows = order_rows(decoder.segment.events, {})
@@ -40,7 +40,7 @@ def build_events(decoder: SegmentDecoder, stacks: Column, batch: str) -> pa.Tabl
     names = arrow.names_of(decoder, events)
     shared = arrow.batch(decoder, events, _SHARED_SCHEMA)
     columns = dict(zip(shared.schema.names, shared.columns, strict=True))
-    stack = stacks[events.stack]
+    stack = events.stack.astype(np.int64) if stacks is None else stacks[events.stack]
     columns |= _described(decoder, events, names) | {
         "time": pa.array(events.time // _THOUSAND).view(pa.timestamp("us", "UTC")),
         "nanosecond": pa.array(events.time % _THOUSAND).cast(pa.int16()),

@@ -30,8 +30,8 @@ from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.merge import Source
 from pythonaudit.journal.process import Process, build_process
-from pythonaudit.journal.reader import Recorded
 from pythonaudit.journal.segment import Column, Events, Segment
+from pythonaudit.journal.survey import Recorded
 
 _KEPT_GROUPS = 4
 _KEPT_BATCHES = 4

@@ -31,15 +31,7 @@ class Trie:
             The id here of each stack of the segment, by its id there; 0 stays 0.
         """
         segment, codes, nodes = decoder.segment, self._codes, self._nodes
-        code_ids = [0]
-        for number in range(1, len(segment.code_file)):
-            code = (
-                segment.text(int(segment.code_file[number])),
-                segment.text(int(segment.code_function[number])),
-                bool(segment.code_library[number]),
-                *package_of(decoder, number),
-            )
-            code_ids.append(codes.setdefault(code, len(codes) + 1))
+        code_ids = [0] + [codes.setdefault(code, len(codes) + 1) for code in _codes_of(decoder)]
         found = [0]
         rows = zip(
             segment.node_parent[1:].tolist(),
@@ -58,27 +50,56 @@ class Trie:
             batch: the name that goes with the ids.
         """
         keys = np.array(list(self._nodes), np.int64).reshape(-1, 3)
-        parent, code, line = keys[:, 0], keys[:, 1], keys[:, 2]
-        # Row 0 is the code of a frame that is not known.
-        codes: list[tuple[object, ...]] = [(None, None, False, None, None), *self._codes]
-        by_code = [pa.array(column).take(pa.array(code)) for column in zip(*codes, strict=True)]
-        file, function, library, package, version = by_code
-        count = len(keys)
-        return pa.table(
-            {
-                "batch": pa.repeat(batch, count),
-                "stack": pa.array(np.arange(1, count + 1)),
-                "parent": pa.array(parent, mask=parent == 0),
-                "file": file,
-                "line": pa.array(line, mask=line == 0),
-                "function": function,
-                "library": library,
-                "package": package,
-                "version": version,
-            }
-        ).cast(schema.STACKS)
+        return _build_table(batch, keys[:, 0], keys[:, 1], keys[:, 2], list(self._codes))
+
+
+def build_stacks(decoder: SegmentDecoder, batch: str) -> pa.Table:
+    """The stacks of one segment, with the ids that they have there.
+
+    Args:
+        decoder: of the segment.
+        batch: the name that goes with the ids.
+    """
+    segment = decoder.segment
+    columns = (
+        column[1:].astype(np.int64) for column in (segment.node_parent, segment.node_code, segment.node_line)
+    )
+    return _build_table(batch, *columns, _codes_of(decoder))
 
 
 def package_of(decoder: SegmentDecoder, code: int) -> tuple[str | None, str | None]:
     """Name and version of the distribution that a code object is of."""
     return None, None
+
+
+def _codes_of(decoder: SegmentDecoder) -> list[Code]:
+    """The code objects of a segment, from id 1 on."""
+    segment = decoder.segment
+    rows = zip(
+        segment.code_file[1:].tolist(),
+        segment.code_function[1:].tolist(),
+        segment.code_library[1:].tolist(),
+        strict=True,
+    )
+    return [
+        (segment.text(file), segment.text(function), library, *package_of(decoder, number))
+        for number, (file, function, library) in enumerate(rows, 1)
+    ]
+
+
+def _build_table(batch: str, parent: Column, code: Column, line: Column, codes: list[Code]) -> pa.Table:
+    # Row 0 is the code of a frame that is not known.
+    rows: list[tuple[object, ...]] = [(None, None, False, None, None), *codes]
+    at = pa.array(code)
+    names = ("file", "function", "library", "package", "version")
+    by_code = {
+        name: pa.array(values, schema.STACKS.field(name).type).take(at)
+        for name, values in zip(names, zip(*rows, strict=True), strict=True)
+    }
+    columns = by_code | {
+        "batch": pa.repeat(batch, len(code)),
+        "stack": pa.array(np.arange(1, len(code) + 1)),
+        "parent": pa.array(parent, mask=parent == 0),
+        "line": pa.array(line, mask=line == 0),
+    }
+    return pa.table({name: columns[name] for name in schema.STACKS.names}).cast(schema.STACKS)

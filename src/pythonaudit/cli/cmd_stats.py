@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from pythonaudit.cli import filters, times
 from pythonaudit.cli.describe import process_label, process_name
 from pythonaudit.cli.render import Output, Screen, csv_line, neutralise, neutralise_json
-from pythonaudit.cli.tally import Label, Stats, Tally, take_stats
 from pythonaudit.journal.process import Process
+from pythonaudit.query.tally import KEYS, Label, Stats, Tally, take_stats, take_tallies
 
 _EPILOG = """\
 Events are recorded one by one, or only counted (PYTHONAUDIT_EVENTS). Of counted ones there is a number for
@@ -25,6 +25,7 @@ Key = TypeVar("Key", str, Label)
 Row = tuple[str | int, ...]
 
 _TABLE_ROWS = 20
+_BAR = 24  # columns
 _COUNTS = ("recorded", "counted")
 _CSV_COLUMNS = (
     *("kind", "event", "template", "category", "source", "process", "pid", "name", "run", "recorded"),
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     help_n = f"the N most frequent of each kind (default: all; table: {_TABLE_ROWS})"
     parser.add_argument("-n", type=filters.count, metavar="N", help=help_n)
+    parser.add_argument("--by", choices=tuple(KEYS), metavar="WHAT", help=f"by one thing only: {', '.join(KEYS)}")
     parser.add_argument("--format", choices=tuple(_WRITERS), default="table", help="default: table")
     filters.add_arguments(parser)
 
@@ -44,11 +46,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the counts; always 0."""
     journal = filters.open_journal(args.dir)
-    stats = take_stats(journal, filters.select(journal, args, time.time_ns()))
+    selection = filters.select(journal, args, time.time_ns())
     output = Output()
-    _WRITERS[args.format](output, stats, args.n)
+    with selection.connect(journal) as connection:
+        asked = (connection, selection.query(), journal.survey(), selection.wanted, selection.where is None)
+        if args.by:
+            tallies = take_tallies(args.by, *asked)
+            _write_by(output, args, tallies)
+            found = bool(tallies)
+        else:
+            stats = take_stats(*asked)
+            _WRITERS[args.format](output, stats, args.n)
+            found = bool(stats.labels)
     output.flush()
-    if not stats.labels:
+    if not found:
         print(f"pythonaudit: no event matches in {neutralise(str(args.dir))}", file=sys.stderr)
     return 0
 
@@ -77,6 +88,34 @@ def _write_table(output: Output, stats: Stats, most: int | None) -> None:
         output.write("\n" + screen.table(columns, _loss_rows(stats)))
     else:
         output.write("\nNothing was lost.\n")
+
+
+def _write_by(output: Output, args: argparse.Namespace, tallies: Mapping[str | None, Tally]) -> None:
+    """Counts by one thing: for people with bars, where there is a terminal."""
+    rows = sorted(tallies.items(), key=lambda item: (-item[1].total, item[0] or ""))
+    if args.by == "hour":
+        rows.sort(key=lambda item: item[0] or "")
+    if args.format == "table":
+        screen = Screen(output.is_terminal)
+        most = _TABLE_ROWS if args.n is None and args.by != "hour" else args.n
+        largest = max((tally.total for tally in tallies.values()), default=0)
+        cells = [
+            (key or "-", tally.recorded, tally.counted, screen.bar(tally.total, largest, _BAR))
+            for key, tally in rows[:most]
+        ]
+        output.write(screen.table((args.by, *_COUNTS, ""), cells) if cells else "")
+        if most is not None and len(rows) > most:
+            output.write(screen.paint(f"and {len(rows) - most:,} more; -n N shows N", "dim") + "\n")
+        return
+    if args.format == "csv":
+        output.write(csv_line((args.by, *_COUNTS, "first", "last"), output.is_terminal))
+    for key, tally in rows[: args.n]:
+        said = {args.by: key} | _said(tally)
+        if args.format == "csv":
+            cells_of = [said.get(column) for column in (args.by, *_COUNTS, "first", "last")]
+            output.write(csv_line(cells_of, output.is_terminal))
+        else:
+            output.write(_json_line(output, {name: value for name, value in said.items() if value is not None}))
 
 
 def _headline(stats: Stats) -> str:
@@ -116,8 +155,12 @@ def _loss_rows(stats: Stats) -> list[Row]:
 
 def _write_jsonl(output: Output, stats: Stats, most: int | None) -> None:
     for row in _rows(stats, most):
-        line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        output.write(neutralise_json(line) if output.is_terminal else line)
+        output.write(_json_line(output, row))
+
+
+def _json_line(output: Output, row: Mapping[str, Any]) -> bytes:
+    line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return neutralise_json(line) if output.is_terminal else line
 
 
 def _write_csv(output: Output, stats: Stats, most: int | None) -> None:

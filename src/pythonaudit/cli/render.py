@@ -132,6 +132,15 @@ class Screen:
         """The columns that text takes: two for wide characters, none for combining ones."""
         return len(text) if text.isascii() else self._cell_len(text)
 
+    def bar(self, value: int, largest: int, width: int) -> str:
+        """A bar for a number, in eighths of a column; empty where nobody looks."""
+        if not self._is_terminal or not largest:
+            return ""
+        eighths = max(value * width * 8 // largest, 1)
+        if "utf" not in (sys.stdout.encoding or "").lower():
+            return "#" * max(eighths // 8, 1)
+        return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str | int]], give_way: int = 1) -> str:
         """A table, numbers to the right; where room is short, the first `give_way` columns do."""
         cells = [[_cell(value) for value in row] for row in rows]

@@ -178,7 +178,7 @@ def _catalog_names() -> pa.Array:
 
 def notes_of(events: Events) -> pa.ListArray:
     """Lists from sums: an event's notes are as many as its bits."""
-    known, which = texts.rank(events.notes, int(events.notes.max()) + 1)
+    known, which = texts.rank(events.notes, int(events.notes.max(initial=0)) + 1)
     lists = [note_names(bits) or None for bits in known.tolist()]
     return pa.array(lists, pa.list_(pa.string())).take(pa.array(which))
 

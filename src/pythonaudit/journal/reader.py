@@ -11,27 +11,35 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-
-import orjson
 
 from pythonaudit.errors import FormatError
 from pythonaudit.journal import files, layout
 from pythonaudit.journal.chunks import Damage, Header, is_unbegun, parse_header
-from pythonaudit.journal.decode import Event, SegmentDecoder, format_time
+from pythonaudit.journal.decode import Event, SegmentDecoder
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.follow import Follower
 from pythonaudit.journal.merge import Source, last_events, merge_events
 from pythonaudit.journal.process import Process, build_process
 from pythonaudit.journal.segment import Segment, count_committed, parse_segment
-from pythonaudit.journal.summary import named_losses
+from pythonaudit.journal.survey import (
+    Counted,
+    Loss,
+    Recorded,
+    Survey,
+    Trail,
+    build_survey,
+    damage_as_losses,
+    describe_segment,
+    losses_of,
+    named_in,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +47,6 @@ if TYPE_CHECKING:
 _EVERYTHING = EventFilter()
 # Header and first chunk, which holds the attributes of the process.
 _ATTRIBUTES_BYTES = layout.HEADER_SIZE + (48 << 10)
-_SEGMENT_NAME = re.compile(r"[0-9a-f]+-([0-9a-f]{32})-([0-9]{6,10})\.pyaudit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,52 +60,6 @@ class SegmentHead:
     def end_ns(self) -> int | None:
         """None of its events is younger; None: it may still grow."""
         return self.header.end_realtime if self.header.state != layout.STATE_OPEN else None
-
-
-@dataclass(slots=True)
-class Trail:
-    """What one process left.
-
-    Attributes:
-        process: as its last segment describes it.
-        begin_ns: when its recording began, nanoseconds since 1970.
-        end_ns: when it ended, or the time of the last event that is known.
-        ended: whether it said that it ended in order.
-        segments: how many files there are of it.
-        events, counted: how many events were recorded, and counted instead of recorded.
-        losses: how much was lost, by reason.
-    """
-
-    process: Process
-    begin_ns: int
-    end_ns: int
-    ended: bool = False
-    segments: int = 0
-    events: int = 0
-    counted: int = 0
-    losses: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What one segment says, but for its events.
-
-    Attributes:
-        process: who recorded.
-        begin_ns, end_ns: when it was begun and ended, or the time of its last event.
-        ended: whether the process said that it ended in order.
-        events: how many it holds.
-        counts: name, source and number of what was counted instead.
-        losses: how much was lost, by reason.
-    """
-
-    process: Process
-    begin_ns: int
-    end_ns: int
-    ended: bool
-    events: int
-    counts: tuple[tuple[str, str, int], ...]
-    losses: Mapping[str, int]
 
 
 class Archived(Protocol):
@@ -115,58 +76,6 @@ class Archived(Protocol):
 
     def sources(self, wanted: EventFilter) -> list[Source]:
         """Those that can hold a wanted event."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """How many events of a name a process raised that were counted instead of recorded."""
-
-    process: Process
-    event: str
-    source: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Something that was not recorded, has gone or cannot be read (docs/format/journal.md section 9).
-
-    Attributes:
-        time_ns: nanoseconds since 1970, when it was last known to be there.
-        process: id, where it is known.
-        reason: why.
-        event: name of what was lost, where it is known.
-        count: how much: events, or what the reason says.
-        file: what cannot be read.
-    """
-
-    time_ns: int
-    process: str | None
-    reason: str
-    event: str | None
-    count: int
-    file: Path | None = None
-
-    def to_json(self) -> bytes:
-        """As one JSON object."""
-        said = {
-            "time": format_time(self.time_ns).decode(),
-            "process": self.process,
-            "reason": self.reason,
-            "event": self.event,
-            "count": self.count,
-            "file": str(self.file) if self.file else None,
-        }
-        return orjson.dumps({name: value for name, value in said.items() if value is not None})
-
-
-@dataclass(slots=True)
-class Survey:
-    """What there is in a journal, all segments together."""
-
-    trails: list[Trail]
-    counts: list[Counted]
-    losses: list[Loss]
 
 
 class Journal:
@@ -237,25 +146,22 @@ class Journal:
         Raises:
             StoreError: there is no journal here, or it may not be read.
         """
-        trails: dict[str, Trail] = {}
-        counts: dict[tuple[str, str, str], int] = defaultdict(int)
-        for recorded in self._archived.recorded() if self._archived else ():
-            _add_to_trail(trails, counts, recorded)
         heads = self.heads()
-        for head in heads:
-            decoder = self.load(head)
-            if decoder is None:
-                continue
-            _add_to_trail(trails, counts, _recorded(head.header, decoder))
-        counted = [
-            Counted(trails[process].process, event, source, count)
-            for (process, event, source), count in counts.items()
-        ]
+        trails, counted = build_survey(itertools.chain(self._archived_segments(), self._segments(heads)))
         for process, missing in self.missing(heads).items():
             if process in trails:
                 trails[process].losses[layout.LOSS_MISSING] = missing
         found = sorted(trails.values(), key=lambda trail: trail.begin_ns)
-        return Survey(found, counted, [*_losses(found), *_damaged(self._damage)])
+        return Survey(found, counted, [*losses_of(found), *damage_as_losses(self._damage)])
+
+    def _archived_segments(self) -> Iterator[Recorded]:
+        return self._archived.recorded() if self._archived else iter(())
+
+    def _segments(self, heads: Iterable[SegmentHead]) -> Iterator[Recorded]:
+        for head in heads:
+            decoder = self.load(head)
+            if decoder is not None:
+                yield describe_segment(head.header, decoder)
 
     def processes(self) -> list[Trail]:
         """What each process left, oldest first."""
@@ -291,7 +197,7 @@ class Journal:
             for process in present:
                 present[process] |= self._archived.sequences(process)
         for one in self._damage:  # what cannot be read has not gone
-            named, sequence = _named(one.path)
+            named, sequence = named_in(one.path)
             if named in present and sequence is not None:
                 present[named].add(sequence)
         missing = {}
@@ -439,64 +345,3 @@ def _new_events(follower: Follower, wanted: EventFilter, stop: threading.Event) 
 
 def _wanted_events(events: Iterator[Event], wanted: EventFilter) -> Iterator[Event]:
     return events if wanted.is_settled_by_mask else filter(wanted.wants, events)
-
-
-def _recorded(header: Header, decoder: SegmentDecoder) -> Recorded:
-    segment = decoder.segment
-    begin_ns = header.begin_realtime
-    return Recorded(
-        process=decoder.process,
-        begin_ns=begin_ns,
-        end_ns=header.end_realtime or int(segment.events.time.max(initial=begin_ns)),
-        ended=header.state == layout.STATE_CLEAN_END,
-        events=len(segment.events),
-        counts=tuple(
-            (segment.text(one.name), layout.SOURCES.get(one.source, "unknown"), one.count)
-            for one in segment.counts
-        ),
-        losses=named_losses(segment.header),
-    )
-
-
-def _add_to_trail(trails: dict[str, Trail], counts: dict[tuple[str, str, str], int], recorded: Recorded) -> None:
-    """Adds a segment to what is known of its process."""
-    process = recorded.process
-    trail = trails.get(process.id)
-    if trail is None:
-        trail = trails[process.id] = Trail(process, recorded.begin_ns, recorded.end_ns)
-    elif recorded.end_ns >= trail.end_ns:
-        trail.process = replace(process, attributes=trail.process.attributes | process.attributes)
-    trail.begin_ns = min(trail.begin_ns, recorded.begin_ns)
-    trail.end_ns = max(trail.end_ns, recorded.end_ns)
-    trail.ended |= recorded.ended
-    trail.segments += 1
-    trail.events += recorded.events
-    trail.losses.update(recorded.losses)
-    for event, source, count in recorded.counts:
-        counts[process.id, event, source] += count
-        trail.counted += count
-
-
-def _losses(trails: Iterable[Trail]) -> list[Loss]:
-    return [
-        Loss(trail.end_ns, trail.process.id, reason, None, count)
-        for trail in trails
-        for reason, count in trail.losses.items()
-    ]
-
-
-def _damaged(damage: Iterable[Damage]) -> list[Loss]:
-    """Damage as losses: how many bytes of each file."""
-    by_path: Counter[Path | None] = Counter()
-    for one in damage:
-        by_path[one.path] += one.length
-    return [
-        Loss(time.time_ns(), _named(path)[0], layout.LOSS_DAMAGED, None, length, path)
-        for path, length in by_path.items()
-    ]
-
-
-def _named(path: Path | None) -> tuple[str | None, int | None]:
-    """Process and sequence in a segment's file name: <time>-<process>-<sequence>.pyaudit."""
-    match = _SEGMENT_NAME.fullmatch(path.name) if path else None
-    return (match[1], int(match[2])) if match else (None, None)

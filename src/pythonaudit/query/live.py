@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pyarrow as pa
 
 from pythonaudit.archive import schema
 from pythonaudit.archive.columns import build_events
 from pythonaudit.archive.segments import build_row
-from pythonaudit.archive.trie import Trie
+from pythonaudit.archive.trie import build_stacks
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal, SegmentHead
@@ -46,14 +45,11 @@ class LiveTables:
 
     def _events(self) -> Iterator[pa.Table]:
         for head, decoder in self._loaded(self._wanted):
-            same = np.arange(len(decoder.segment.node_parent))
-            yield build_events(decoder, same, _batch(head))
+            yield build_events(decoder, None, _batch(head))
 
     def _stacks(self) -> Iterator[pa.Table]:
         for head, decoder in self._loaded(self._wanted):
-            trie = Trie()
-            trie.add(decoder)
-            yield trie.table(_batch(head))
+            yield build_stacks(decoder, _batch(head))
 
     def _segments(self) -> Iterator[pa.Table]:
         for head, decoder in self._loaded(self._heads):
