@@ -61,10 +61,9 @@ def build_stacks(decoder: SegmentDecoder, batch: str) -> pa.Table:
         batch: the name that goes with the ids.
     """
     segment = decoder.segment
-    columns = (
-        column[1:].astype(np.int64) for column in (segment.node_parent, segment.node_code, segment.node_line)
-    )
-    return _build_table(batch, *columns, _codes_of(decoder))
+    ids = (segment.node_parent, segment.node_code, segment.node_line)
+    parent, code, line = (column[1:].astype(np.int64) for column in ids)
+    return _build_table(batch, parent, code, line, _codes_of(decoder))
 
 
 def package_of(decoder: SegmentDecoder, code: int) -> tuple[str | None, str | None]:
