@@ -141,12 +141,10 @@ def _text(value: Any) -> str | None:
     """A value as the text of a column; None: it has none."""
     if type(value) is str:
         return value
-    if value is None or type(value) is bool:
-        return None
     if isinstance(value, list):
         words = [_text(item) for item in value]
         return " ".join(word for word in words if word is not None) or None
     if isinstance(value, dict):
         found = flatten(value) if next(iter(value), "") in _TEXTS else None
         return found if isinstance(found, str) else None
-    return str(value)
+    return None  # a number is a descriptor, and no path

@@ -8,32 +8,26 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pythonaudit.archive.ingest import ingest
-from pythonaudit.archive.manifest import Archive
-from pythonaudit.archive.reader import ArchivedSegments
 from pythonaudit.errors import UsageError
 from pythonaudit.journal.filters import EventFilter
-from pythonaudit.journal.reader import Journal
-from pythonaudit.query.connection import Connection, check_condition, connect
+from pythonaudit.query.connection import Connection, check_condition
 from pythonaudit.query.results import Result
 from pythonaudit.query.where import build_query
+from tests import stores
 from tests.journal_writer import BEGIN_NS, SegmentWriter
 
 
-@pytest.fixture(scope="module", params=["journal", "archive"])
+@pytest.fixture(scope="module", params=stores.KINDS)
 def events(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    directory = tmp_path_factory.mktemp("store")
+    writers = []
     for number in range(2):
         writer = SegmentWriter(process=bytes([number]) * 16, pid=number)
         thread = writer.thread()
         thread.event("open", ["/etc/passwd", "r", 0], stack=[("/srv/app.py", 12, "main")])
         writer.ticks += 1
         thread.event("sign-in: user=johndoe", notes=2)
-        writer.save(directory)
-    archive = Archive(directory)
-    if request.param == "archive":
-        assert ingest(Journal(directory), archive).events == 4
-    with connect(Journal(directory, archived=ArchivedSegments(archive)), archive) as connection:
+        writers.append(writer)
+    with stores.open_views(stores.save(tmp_path_factory.mktemp("store"), writers, request.param)) as connection:
         yield connection
 
 

@@ -11,7 +11,7 @@ from pythonaudit.journal.reader import Journal
 from pythonaudit.query.connection import VIEWS, connect
 from tests.journal_writer import SegmentWriter
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reference" / "views.md"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "reference" / "views.md"
 
 
 def test_the_columns_are_those_of_the_document(tmp_path: Path) -> None:
