@@ -33,6 +33,8 @@ static uint8_t role_of(const char *text)
         return PA_ROLE_END;
     if (!strcmp(text, "cpython.PyInterpreterState_Clear"))
         return PA_ROLE_INTERPRETER;
+    if (!strncmp(text, "cpython.run_", strlen("cpython.run_")))
+        return PA_ROLE_RUN;
     return PA_ROLE_NONE;
 }
 
@@ -411,10 +413,12 @@ static __attribute__((noinline)) struct pa_thread *record_again(struct pa_thread
     return t;
 }
 
-/* What an interpreter's end means to us. */
-static __attribute__((noinline)) void act(uint8_t role)
+/* What the beginning of the program, or an interpreter's end, means to us. */
+static __attribute__((noinline)) void act(struct pa_thread *t, uint8_t role)
 {
-    if (role == PA_ROLE_INTERPRETER) {
+    if (role == PA_ROLE_RUN) {
+        pa_paths_note(t->scratch);
+    } else if (role == PA_ROLE_INTERPRETER) {
         __atomic_fetch_add(&pa_recorder.interpreters, 1, __ATOMIC_RELAXED);
     } else {
         pa_recorder_end();
@@ -460,7 +464,7 @@ int pa_hook(const char *event, PyObject *args, void *unused)
     if (__builtin_expect(r == 1, 0) && !(t = record_again(t, event, args, ticks, &role)))
         return 0;
     if (__builtin_expect(role != PA_ROLE_NONE, 0))
-        act(role);
+        act(t, role);
     t->busy = 0;
     return 0;
 }

@@ -54,7 +54,7 @@ EXPORTED int pa_preload_start(pa_getenv_fn get, pa_repair_fn repair)
     state = prepare(get, repair, PA_WAY_PRELOAD);
     if (state != RECORDING)
         return state;
-    pa_recorder_began(began, sizeof began - 1);
+    pa_recorder_keep(PA_KEPT_BEGAN, began, sizeof began - 1);
     if (pa_early_add(pa_hook) != 0)
         state = FAILED;
     pa_recorder.hooked = state == RECORDING;
@@ -124,7 +124,7 @@ static PyObject *began(PyObject *module, PyObject *attributes)
     if (PyBytes_AsStringAndSize(attributes, &json, &length) < 0)
         return NULL;
     if (pa_recorder.installed && length <= 32768)
-        pa_recorder_began(json, (uint32_t)length);
+        pa_recorder_keep(PA_KEPT_BEGAN, json, (uint32_t)length);
     Py_IncRef(Py_None); /* the macros of 3.12 leave it out; here it is needed before 3.12 */
     return Py_None;
 }

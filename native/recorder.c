@@ -126,8 +126,8 @@ static void forked(void)
     r->rest_until = 0;
     r->store_open = 0; /* the user may have changed */
     r->threads = NULL;
-    free(r->began);
-    r->began = NULL;
+    free(r->kept[PA_KEPT_BEGAN].json);
+    r->kept[PA_KEPT_BEGAN].json = NULL;
     memset(r->losses, 0, sizeof r->losses);
     if (torn) {
         memset(&r->intern, 0, sizeof r->intern);
@@ -201,8 +201,9 @@ static int write_attributes(void)
         return -ENOMEM;
     int error = write_meta(json, pa_attributes(json, META_ROOM, &r->settings));
     free(json);
-    if (!error && r->began)
-        error = write_meta((const uint8_t *)r->began, r->began_length);
+    for (unsigned i = 0; i < PA_KEPT; i++)
+        if (!error && r->kept[i].json)
+            error = write_meta(r->kept[i].json, r->kept[i].length);
     return error;
 }
 
@@ -515,18 +516,19 @@ int pa_thread_renew(struct pa_thread *t)
     return result;
 }
 
-void pa_recorder_began(const char *json, uint32_t length)
+void pa_recorder_keep(unsigned which, const void *json, uint32_t length)
 {
     struct pa_recorder *r = &pa_recorder;
+    struct pa_kept *kept = &r->kept[which];
     pa_recorder_look();
     pthread_mutex_lock(&r->lock);
-    free(r->began);
-    r->began = malloc(length);
-    r->began_length = length;
-    if (r->began) {
-        memcpy(r->began, json, length);
+    free(kept->json);
+    kept->json = malloc(length);
+    kept->length = length;
+    if (kept->json) {
+        memcpy(kept->json, json, length);
         if (r->segment)
-            write_meta((const uint8_t *)json, length); /* else with the next segment */
+            write_meta(kept->json, length); /* else with the next segment */
     }
     if (r->segment && r->canary)
         r->segment->header->canary = PA_CANARY_SEEN;

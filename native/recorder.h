@@ -35,7 +35,7 @@ struct pa_name {
     char text[];                        /* as raised */
 };
 
-enum { PA_ROLE_NONE, PA_ROLE_END, PA_ROLE_INTERPRETER };
+enum { PA_ROLE_NONE, PA_ROLE_END, PA_ROLE_INTERPRETER, PA_ROLE_RUN };
 
 struct pa_name_slot {
     const char *address;
@@ -67,6 +67,9 @@ struct pa_thread {
     uint8_t scratch[PA_TEXT_MAX];
 };
 
+/* Attributes of the process that are known late. */
+enum { PA_KEPT_BEGAN, PA_KEPT_PATHS, PA_KEPT };
+
 struct pa_recorder {
     pthread_mutex_t lock;
     struct pa_settings settings;
@@ -83,8 +86,7 @@ struct pa_recorder {
     uint32_t sequence, slots;
     uint8_t *meta_chunk;                /* chunk for attributes of the process */
     uint32_t meta_heap, meta_entries;
-    char *began;                        /* JSON, once known */
-    uint32_t began_length;
+    struct pa_kept { uint8_t *json; uint32_t length; } kept[PA_KEPT]; /* stated in every segment, once known */
     struct pa_thread *idle;             /* of ended threads, with their chunks */
     struct pa_thread *threads;          /* all */
     struct pa_name *names[1024];
@@ -140,8 +142,11 @@ unsigned pa_loss_of(int error);
 /* The recorder could not do its duty: with ON_FAILURE=stop the process ends here. */
 void pa_fail(const struct pa_settings *settings, const char *why);
 
-/* Adds attributes of the process (a JSON object). */
-void pa_recorder_began(const char *json, uint32_t length);
+/* Adds attributes of the process (a JSON object), to this segment and all that follow. */
+void pa_recorder_keep(unsigned which, const void *json, uint32_t length);
+
+/* paths.c: keeps sys.prefix and sys.path, unless they are known. `scratch`: PA_TEXT_MAX bytes. */
+void pa_paths_note(uint8_t *scratch);
 
 /* The interpreter is gone: closes the segment as a clean end. */
 void pa_recorder_end(void);

@@ -21,7 +21,7 @@ from pythonaudit.journal.segment import Column, Events
 # What is taken as `to_arrow` gives it.
 _SHARED = (
     *("event", "category", "source", "process", "slot", "number", "host", "boot", "pid", "ppid", "tid"),
-    *("interpreter", "run", "python", "exe", "argv", "cwd", "uid", "user", "notes"),
+    *("interpreter", "run", "python", "exe", "argv", "cwd", "uid", "user", "package", "version", "notes"),
 )
 _SHARED_SCHEMA = pa.schema([arrow.SCHEMA.field(name) for name in _SHARED])
 _THOUSAND = 1000
@@ -38,7 +38,7 @@ def build_events(decoder: SegmentDecoder, stacks: Column | None, batch: str) -> 
     _, rows = order_rows(decoder.segment.events, {})
     events = decoder.segment.events.take(rows)
     names = arrow.names_of(decoder, events)
-    shared = arrow.batch(decoder, events, _SHARED_SCHEMA)
+    shared = arrow.batch(decoder, rows, _SHARED_SCHEMA)
     columns = dict(zip(shared.schema.names, shared.columns, strict=True))
     stack = events.stack.astype(np.int64) if stacks is None else stacks[events.stack]
     columns |= _described(decoder, events, names) | {

@@ -25,10 +25,12 @@ from pythonaudit.archive.covered import Covered
 from pythonaudit.archive.manifest import Archive, Entry, Part
 from pythonaudit.archive.segments import build_header
 from pythonaudit.journal import layout
+from pythonaudit.journal.attribution import Attribution
 from pythonaudit.journal.chunks import Header
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.merge import Source
+from pythonaudit.journal.packages import Package
 from pythonaudit.journal.process import Process, build_process
 from pythonaudit.journal.segment import Column, Events, Segment
 from pythonaudit.journal.survey import Recorded
@@ -36,7 +38,7 @@ from pythonaudit.journal.survey import Recorded
 _KEPT_GROUPS = 4
 _KEPT_BATCHES = 4
 _COLUMNS = ["time", "nanosecond", "event", "source", "args", "slot", "number", "tid", "interpreter", "stack"]
-_COLUMNS += ["notes"]
+_COLUMNS += ["package", "version", "notes"]
 _SOURCES = {name: number for number, name in layout.SOURCES.items()}
 _NOTES = {name: 1 << bit for bit, name in enumerate(layout.NOTES)}
 
@@ -131,8 +133,9 @@ class ArchivedSegments:
                 self.archive.note(self.archive.path(part), error)
         if not tables:
             return None
-        segment = _build_segment(header, row, pa.concat_tables(tables), self._stacks(entry))
-        return SegmentDecoder(segment, row["uid"])
+        table = pa.concat_tables(tables).unify_dictionaries()
+        segment = _build_segment(header, row, table, self._stacks(entry))
+        return SegmentDecoder(segment, row["uid"], attribution=_attribution(table))
 
     def _find_runs(self, part: Part) -> dict[str, tuple[int, int]]:
         """The row groups of a part in which a process stands: the first, and the first behind."""
@@ -145,7 +148,7 @@ class ArchivedSegments:
 
     def _read_group(self, part: Part, group: int) -> pa.Table:
         path = self.archive.path(part)
-        file = pq.ParquetFile(path, read_dictionary=["event", "source", "process"])
+        file = pq.ParquetFile(path, read_dictionary=["event", "source", "process", "package", "version"])
         return file.read_row_group(group, [*_COLUMNS, "process"])
 
     def _read_stacks(self, entry: Entry) -> _Stacks:
@@ -227,6 +230,19 @@ def _build_segment(header: Header, row: Row, table: pa.Table, stacks: _Stacks) -
         damage=[],
         _texts=dict(enumerate(texts)),
     )
+
+
+def _attribution(table: pa.Table) -> Attribution:
+    """The packages of events, as they were found when these were archived."""
+    name, version = (table[column].combine_chunks() for column in ("package", "version"))
+    names, versions = ([None, *column.dictionary.to_pylist()] for column in (name, version))
+    which, of_version = (column.indices.fill_null(-1).to_numpy() + 1 for column in (name, version))
+    pairs, rows = np.unique(np.append(0, which.astype(np.int64) * len(versions) + of_version), return_inverse=True)
+    packages = [
+        Package(names[pair // len(versions)], versions[pair % len(versions)]) if pair // len(versions) else None
+        for pair in pairs.tolist()
+    ]
+    return Attribution(packages, rows[1:], np.zeros(0, np.int32))
 
 
 def _bytes_of(column: pa.Array) -> tuple[bytes, Column, Column]:

@@ -66,11 +66,6 @@ def build_stacks(decoder: SegmentDecoder, batch: str) -> pa.Table:
     return _build_table(batch, parent, code, line, _codes_of(decoder))
 
 
-def package_of(decoder: SegmentDecoder, code: int) -> tuple[str | None, str | None]:
-    """Name and version of the distribution that a code object is of."""
-    return None, None
-
-
 def _codes_of(decoder: SegmentDecoder) -> list[Code]:
     """The code objects of a segment, from id 1 on."""
     segment = decoder.segment
@@ -80,9 +75,11 @@ def _codes_of(decoder: SegmentDecoder) -> list[Code]:
         segment.code_library[1:].tolist(),
         strict=True,
     )
+    known = decoder.attribution
+    packages = [(package.name, package.version) if package else (None, None) for package in known.packages]
     return [
-        (segment.text(file), segment.text(function), library, *package_of(decoder, number))
-        for number, (file, function, library) in enumerate(rows, 1)
+        (segment.text(file), segment.text(function), library, *packages[package])
+        for (file, function, library), package in zip(rows, known.codes[1:].tolist(), strict=True)
     ]
 
 

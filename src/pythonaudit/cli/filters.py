@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--process", action="append", metavar="HEX", type=_hex, help="id of a process, or its beginning")
     add("--pid", action="append", metavar="PID", type=int, help="process id")
     add("--path", action="append", metavar="GLOB", help="any argument that is a path: '/etc/*'")
+    add("--package", action="append", metavar="GLOB", help="distribution or project that did it: requests")
     add("--text", metavar="TEXT", help="occurs in name, arguments or fields, in any case")
     add("--where", metavar="SQL", help="a condition on columns: \"event = 'open' and pid > 9\"")
 
@@ -166,6 +167,7 @@ def select(journal: Journal, args: argparse.Namespace, now_ns: int) -> Selection
         processes=tuple(args.process or ()),
         pids=tuple(args.pid or ()),
         paths=tuple(args.path or ()),
+        packages=tuple(args.package or ()),
         text=args.text,
         without=own_process(),
     )

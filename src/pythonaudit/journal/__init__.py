@@ -16,10 +16,13 @@ those above it):
     fields    arguments and free-form names to named fields
     process   who recorded: attributes of a process, and what it lost
     stacks    the stacks of one segment
+    packages  which distribution or project a file of code belongs to
+    attribution  the events of one segment to packages
     decode    columns to events, and events to JSON
     merge     events of many segments in one order
     filters   which events are wanted
     follow    new events of running processes
+    survey    processes, counts and losses, all segments together
     reader    all that for one directory
     arrow     segments to an Arrow table
 

@@ -53,6 +53,8 @@ SCHEMA = pa.schema(
         ("uid", pa.uint32()),
         ("user", _TEXT),
         ("stack", _TEXT),
+        ("package", _TEXT),
+        ("version", _TEXT),
         ("notes", pa.list_(pa.string())),
     ]
 )
@@ -72,22 +74,22 @@ def to_arrow(segments: Iterable[tuple[SegmentDecoder, Column | None]], describe:
     schema = DESCRIBED_SCHEMA if describe else SCHEMA
     batches = []
     for decoder, mask in segments:
-        events = decoder.segment.events
-        wanted = events if mask is None else events.take(mask)
-        if len(wanted):
-            batches.append(batch(decoder, wanted, schema))
+        rows = np.arange(len(decoder.segment.events)) if mask is None else np.flatnonzero(mask)
+        if len(rows):
+            batches.append(batch(decoder, rows, schema))
     return pa.Table.from_batches(batches, schema)
 
 
-def batch(decoder: SegmentDecoder, events: Events, schema: pa.Schema) -> pa.RecordBatch:
+def batch(decoder: SegmentDecoder, rows: Column, schema: pa.Schema) -> pa.RecordBatch:
     """Some events of a segment.
 
     Args:
         decoder: of the segment.
-        events: of it.
+        rows: their positions in `segment.events`.
         schema: which of the columns of `DESCRIBED_SCHEMA`.
     """
-    segment, count = decoder.segment, len(events)
+    segment, count = decoder.segment, len(rows)
+    events = segment.events if count == len(segment.events) and _is_steady(rows) else segment.events.take(rows)
     names = names_of(decoder, events)
     columns = constants_of(decoder.process, count) | {
         "time": pa.array(events.time).view(pa.timestamp("ns", "UTC")),
@@ -103,12 +105,26 @@ def batch(decoder: SegmentDecoder, events: Events, schema: pa.Schema) -> pa.Reco
     if "stack" in schema.names:
         known, which = texts.rank(events.stack, len(segment.node_parent))
         columns["stack"] = texts.dictionary(which, texts.stacks(segment, known))
+    if "package" in schema.names:
+        columns |= _packages(decoder, rows)
     if "fields" in schema.names:
         columns |= _described(decoder, events, names)
     elif "args" in schema.names:
         length = np.where(events.length > len("[]"), events.length, 0)
         columns["args"] = texts.views(segment.data, events.start, length)
     return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _is_steady(rows: Column) -> bool:
+    return bool((rows[1:] > rows[:-1]).all())
+
+
+def _packages(decoder: SegmentDecoder, rows: Column) -> dict[str, pa.Array]:
+    known = decoder.attribution
+    which = known.rows[rows]
+    names = [package.name if package else None for package in known.packages]
+    versions = [package.version if package else None for package in known.packages]
+    return {"package": texts.dictionary(which, names), "version": texts.dictionary(which, versions)}
 
 
 def constants_of(process: Process, count: int) -> dict[str, pa.Array]:

@@ -16,7 +16,9 @@ import orjson
 
 from pythonaudit import catalog
 from pythonaudit.journal import fields, layout
+from pythonaudit.journal.attribution import Attribution, attribute
 from pythonaudit.journal.chunks import Damage
+from pythonaudit.journal.packages import Package
 from pythonaudit.journal.process import Process, build_process
 from pythonaudit.journal.segment import Column, Segment
 from pythonaudit.journal.stacks import Frame, Stacks
@@ -126,7 +128,9 @@ class Event:
         note_bits: as in the segment.
     """
 
-    __slots__ = ("_name", "_segment", "_source", "args", "note_bits", "number", "stack_id", "thread", "time_ns")
+    __slots__ = (
+        *("_name", "_row", "_segment", "_source", "args", "note_bits", "number", "stack_id", "thread", "time_ns"),
+    )
 
     def __init__(
         self,
@@ -139,6 +143,7 @@ class Event:
         stack_id: int,
         note_bits: int,
         segment: SegmentDecoder,
+        row: int,
     ) -> None:
         self.time_ns = time_ns
         self._name = name
@@ -149,6 +154,7 @@ class Event:
         self.stack_id = stack_id
         self.note_bits = note_bits
         self._segment = segment
+        self._row = row
 
     @property
     def event(self) -> str:
@@ -230,6 +236,12 @@ class Event:
         return self._segment.stacks.code_frame(self.stack_id)
 
     @property
+    def package(self) -> Package | None:
+        """The distribution or project that did it (`attribution`)."""
+        known = self._segment.attribution
+        return known.packages[int(known.rows[self._row])]
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was done to it (docs/format/journal.md section 5)."""
         return note_names(self.note_bits)
@@ -248,6 +260,7 @@ class Event:
             b"%d" % self.number,
             thread.after,
             b',"stack":[' + self._segment.stacks.rest(self.stack_id) if self.stack_id else b"",
+            self._segment.package_members[self._row],
             _notes_json(self.note_bits) if self.note_bits else b"",
             b"}",
         )
@@ -261,10 +274,18 @@ class SegmentDecoder:
         segment: the segment.
         uid: owner of its file.
         report: is told of damage that is found later: arguments are looked at when they are asked for.
+        attribution: of its events to packages; None: by what is installed now.
     """
 
-    def __init__(self, segment: Segment, uid: int, report: Callable[[Damage], None] | None = None) -> None:
+    def __init__(
+        self,
+        segment: Segment,
+        uid: int,
+        report: Callable[[Damage], None] | None = None,
+        attribution: Attribution | None = None,
+    ) -> None:
         self.segment = segment
+        self._attribution = attribution
         self._report = report or segment.damage.append
         self.process = build_process(segment.header, segment.attributes, uid)
         self._names: dict[int, Name] = {}
@@ -275,6 +296,17 @@ class SegmentDecoder:
     def stacks(self) -> Stacks:
         """Its stacks."""
         return Stacks(self.segment)
+
+    @cached_property
+    def attribution(self) -> Attribution:
+        """Whose code raised its events."""
+        return self._attribution or attribute(self)
+
+    @cached_property
+    def package_members(self) -> list[bytes]:
+        """For each event, the member of its JSON object that tells its package."""
+        members = self.attribution.members()
+        return [members[package] for package in self.attribution.rows.tolist()]
 
     def name(self, number: int) -> Name:
         """The name with this string id."""
@@ -290,11 +322,11 @@ class SegmentDecoder:
         data, names, threads = bytes(self.segment.data), self._names, self._threads
         key, thread = (-1, -1, -1), None
         for begin in range(0, len(rows), _ROWS):
-            part = self.segment.events.take(rows[begin : begin + _ROWS])
-            columns = (column.tolist() for column in part.columns())
+            places = rows[begin : begin + _ROWS]
+            columns = (column.tolist() for column in self.segment.events.take(places).columns())
             for (
-                moment, source, notes, name_id, inline, stack, start, length, slot, tid, interpreter, number
-            ) in zip(*columns, strict=True):  # fmt: skip
+                moment, source, notes, name_id, inline, stack, start, length, slot, tid, interpreter, number, row
+            ) in zip(*columns, places.tolist(), strict=True):  # fmt: skip
                 end = start + length
                 if inline:
                     name = Name(data[end : end + inline].decode("utf-8", "replace"))
@@ -303,7 +335,7 @@ class SegmentDecoder:
                 if thread is None or (slot, tid, interpreter) != key:
                     key = slot, tid, interpreter
                     thread = threads.get(key) or self._thread(*key)
-                yield Event(moment, name, source, data[start:end], number, thread, stack, notes, self)
+                yield Event(moment, name, source, data[start:end], number, thread, stack, notes, self, row)
 
     def _thread(self, slot: int, tid: int, interpreter: int) -> Thread:
         if len(self._threads) >= _CACHE_ENTRIES:

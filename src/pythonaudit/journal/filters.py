@@ -37,6 +37,7 @@ class EventFilter:
         processes: ids, or the beginnings of ids.
         pids: process ids in their own namespace.
         paths: globs on any argument that is a path or a list of them, as given or seen from the current directory.
+        packages: globs on the distribution or project that did it; case, and which of `-_.` divides words, are no matter.
         text: occurs in the name or the arguments, in upper or lower case.
         without: id of a process that is not wanted, whatever the others say; empty: none.
     """
@@ -50,6 +51,7 @@ class EventFilter:
     processes: tuple[str, ...] = ()
     pids: tuple[int, ...] = ()
     paths: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
     text: str | None = None
     without: str = ""
 
@@ -106,18 +108,24 @@ class EventFilter:
         return (
             self._wants_name(event.event, event.category)
             and (self._paths is None or any(map(self._paths.match, _paths(event))))
+            and (self._packages is None or self._has_package(event))
             and (self._text is None or self._has_text(event))
         )
 
     @property
     def is_settled_by_mask(self) -> bool:
         """Whether `wants` says yes to whatever `mask` lets through."""
-        return not (self.names or self.categories or self.paths or self.text)
+        return not (self.names or self.categories or self.paths or self.packages or self.text)
 
     def _wants_name(self, name: str, category: str) -> bool:
         return (self._names is None or self._names.match(name) is not None) and (
             not self.categories or category in self.categories
         )
+
+    def _has_package(self, event: Event) -> bool:
+        assert self._packages is not None
+        package = event.package
+        return package is not None and self._packages.match(normal_name(package.name)) is not None
 
     def _has_text(self, event: Event) -> bool:
         assert self._text is not None
@@ -133,8 +141,17 @@ class EventFilter:
         return _globs(self.paths)
 
     @cached_property
+    def _packages(self) -> re.Pattern[str] | None:
+        return _globs([normal_name(glob) for glob in self.packages])
+
+    @cached_property
     def _text(self) -> str | None:
         return self.text.lower() if self.text else None
+
+
+def normal_name(name: str) -> str:
+    """The name of a distribution as it is compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _globs(patterns: Sequence[str]) -> re.Pattern[str] | None:

@@ -172,7 +172,7 @@ def _counted(
     survey: Survey, wanted: EventFilter, processes: set[str], all_of: bool
 ) -> Iterator[tuple[Label, Counted]]:
     """What was counted instead of recorded, of some processes, as far as it is wanted."""
-    if wanted.paths or wanted.text or not all_of:
+    if wanted.paths or wanted.packages or wanted.text or not all_of:
         return
     for counted in survey.counts:
         name = Name(counted.event)

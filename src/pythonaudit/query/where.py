@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from pythonaudit.journal.filters import EventFilter
+from pythonaudit.journal.filters import EventFilter, normal_name
 
 EVERYTHING = "true"
 
@@ -47,6 +47,9 @@ def _conditions(wanted: EventFilter) -> Iterable[str]:
         own = "CASE WHEN category = 'application' THEN fields ->> 'path' END"
         columns = ("path", "target", "full_path", "full_target", own)
         yield _any(matches(column, wanted.paths) for column in columns)
+    if wanted.packages:
+        globs = [normal_name(glob) for glob in wanted.packages]
+        yield matches("regexp_replace(lower(package), '[-_.]+', '-', 'g')", globs)
     if wanted.text:
         # As it stands in JSON: what is escaped there is escaped here.
         escaped = json.dumps(wanted.text.lower(), ensure_ascii=False)[1:-1]
