@@ -113,9 +113,13 @@ class PackageFinder:
         return self._editable
 
 
-@lru_cache(maxsize=256)
 def finder_for(path: tuple[str, ...]) -> PackageFinder:
-    """The finder for a `sys.path`."""
+    """The finder for a `sys.path`; a new one when something has been installed there or removed."""
+    return _finder_at(path, tuple(map(_changed_ns, path)))
+
+
+@lru_cache(maxsize=64)
+def _finder_at(path: tuple[str, ...], changed_ns: tuple[int, ...]) -> PackageFinder:
     return PackageFinder(path)
 
 
@@ -304,11 +308,12 @@ def _read_text(path: str, most: int) -> str | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return None
-    with open(descriptor, "rb") as file:
-        try:
-            state = os.fstat(descriptor)
-            if not stat.S_ISREG(state.st_mode) or state.st_size > most:
-                return None
-            return file.read(most).decode("utf-8", "replace")
-        except OSError:
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode) or state.st_size > most:
             return None
+        return os.read(descriptor, most).decode("utf-8", "replace")
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
