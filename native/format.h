@@ -121,7 +121,9 @@ enum {
     PA_ENTRY_OWNER = 2,         /* the entries that follow belong to this thread */
     PA_ENTRY_ANCHOR = 3,        /* ticks and clocks, read together */
     PA_ENTRY_COUNT = 4,         /* events counted instead of recorded; grows in place */
-    PA_ENTRY_META = 5           /* JSON object of attributes of the process */
+    PA_ENTRY_META = 5,          /* JSON object of attributes of the process */
+    PA_ENTRY_CONTEXT = 6,       /* the context of the events that follow */
+    PA_ENTRY_TRACE = 7          /* the span of a distributed trace that they are in */
 };
 
 enum { PA_SOURCE_INTERPRETER = 1, PA_SOURCE_STDLIB = 2, PA_SOURCE_APPLICATION = 3 };
@@ -136,7 +138,8 @@ enum {
     PA_NOTE_RESERVED_NAME = 1 << 5, /* a name of CPython, not raised by CPython */
     PA_NOTE_STACK = 1 << 6,         /* the stack is deeper than what was kept */
     PA_NOTE_NAME = 1 << 7,          /* the event's name was cut or repaired */
-    PA_NOTE_NO_STACK = 1 << 8       /* a stack was wanted and could not be had */
+    PA_NOTE_NO_STACK = 1 << 8,      /* a stack was wanted and could not be had */
+    PA_NOTE_CONTEXT = 1 << 9        /* fields of its context were cut, left out or told by their type */
 };
 
 #define PA_NAME_INLINE 0x80000000u  /* pa_entry.name: the low bits are the length */
@@ -193,6 +196,22 @@ struct pa_meta {
     uint32_t length;            /* 28 */
 };
 
+struct pa_context_entry {
+    uint32_t commit;
+    uint8_t kind;               /*  4  PA_ENTRY_CONTEXT */
+    uint8_t pad[3];
+    uint32_t fields;            /*  8  string id of a JSON object; 0: no context */
+    uint32_t reserved[5];
+};
+
+struct pa_trace {
+    uint32_t commit;
+    uint8_t kind;               /*  4  PA_ENTRY_TRACE */
+    uint8_t pad[3];
+    uint8_t trace[16];          /*  8  big-endian, as W3C Trace Context writes it; zero: no trace */
+    uint8_t span[8];            /* 24 */
+};
+
 /* definitions; ids start at 1, 0 is "none" */
 struct pa_string {
     uint32_t commit;
@@ -225,7 +244,8 @@ _Static_assert(__builtin_offsetof(struct pa_header, state) == 76, "state");
 _Static_assert(sizeof(struct pa_chunk) == PA_CHUNK_HEADER_SIZE, "chunk header");
 _Static_assert(sizeof(struct pa_entry) == 32 && sizeof(struct pa_owner) == 32 &&
                sizeof(struct pa_anchor) == 32 && sizeof(struct pa_count) == 32 &&
-               sizeof(struct pa_meta) == 32, "entries");
+               sizeof(struct pa_meta) == 32 && sizeof(struct pa_context_entry) == 32 &&
+               sizeof(struct pa_trace) == 32, "entries");
 _Static_assert(sizeof(struct pa_string) == 16 && sizeof(struct pa_code) == 16 &&
                sizeof(struct pa_node) == 16, "definitions");
 

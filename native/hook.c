@@ -298,7 +298,7 @@ static inline int write_heap(struct pa_thread *t, PyObject *args, const struct p
     struct pa_text_sink sink = {intern_text, &context, t->scratch};
     const struct pa_name *name = called->name;
     uint8_t *heap = t->chunk + t->heap;
-    uint32_t room = t->entries - t->heap - 96; /* an anchor, the entry, and a slot that stays zero */
+    uint32_t room = t->entries - t->heap - 128; /* an anchor, the context, the entry, and a slot that stays zero */
     int length = pa_encode_args(heap, room, args, name->rule, pa_recorder.settings.reveal, &sink, ret_notes);
     *ret_name = called->id;
     if (__builtin_expect(context.failed, 0))
@@ -358,10 +358,12 @@ static inline int record(struct pa_thread *t, const char *event, PyObject *args,
     uint8_t mode = name->modes[by];
     if (mode != PA_MODE_RECORD)
         return mode == PA_MODE_COUNT ? count(t, called, source_of[by]) : 0;
-    uint16_t notes = name->notes;
+    if (__builtin_expect(t->contexts != NULL, 0) && pa_context_find(t) < 0)
+        return definition_failed(t, called);
+    uint16_t notes = name->notes | t->context_notes;
     uint32_t name_word = 0;
     int length = -1;
-    if (t->chunk && t->entries - t->heap >= 128)
+    if (t->chunk && t->entries - t->heap >= 160)
         length = write_heap(t, args, called, &notes, &name_word);
     if (__builtin_expect(length < 0, 0)) {
         if (length == -2)
@@ -371,6 +373,8 @@ static inline int record(struct pa_thread *t, const char *event, PyObject *args,
     }
     if (__builtin_expect(!anchor(t, ticks), 0))
         return pa_thread_renew(t);
+    if (__builtin_expect(t->context_written != t->context_id, 0))
+        pa_context_write(t);
     struct pa_entry *e = (struct pa_entry *)(t->chunk + t->entries - 32);
     if (name->rule && by == PA_BY_APPLICATION)
         notes |= PA_NOTE_RESERVED_NAME;
@@ -418,7 +422,10 @@ static __attribute__((noinline)) void act(struct pa_thread *t, uint8_t role)
 {
     if (role == PA_ROLE_RUN) {
         pa_paths_note(t->scratch);
-    } else if (role == PA_ROLE_INTERPRETER) {
+        return;
+    }
+    pa_contexts_end();
+    if (role == PA_ROLE_INTERPRETER) {
         __atomic_fetch_add(&pa_recorder.interpreters, 1, __ATOMIC_RELAXED);
     } else {
         pa_recorder_end();

@@ -1,5 +1,6 @@
 /* The extension module `pythonaudit._recorder`, and the way in for the preload shim. */
 #include "hook.h"
+#include "context_api.h"
 #include "early.h"
 #include "guard.h"
 
@@ -112,6 +113,12 @@ static PyObject *start(PyObject *module, PyObject *stdlib)
     return PyUnicode_FromString(state_names[state]);
 }
 
+static PyObject *new_none(void)
+{
+    Py_IncRef(Py_None); /* the macros of 3.12 leave it out; here it is needed before 3.12 */
+    return Py_None;
+}
+
 PyDoc_STRVAR(began_doc,
 "began($module, attributes, /)\n--\n\n"
 "Add attributes (a JSON object, bytes) of how recording began to the journal.");
@@ -125,8 +132,7 @@ static PyObject *began(PyObject *module, PyObject *attributes)
         return NULL;
     if (pa_recorder.installed && length <= 32768)
         pa_recorder_keep(PA_KEPT_BEGAN, json, (uint32_t)length);
-    Py_IncRef(Py_None); /* the macros of 3.12 leave it out; here it is needed before 3.12 */
-    return Py_None;
+    return new_none();
 }
 
 /* The PYTHONAUDIT_DIR in force, which the shim keeps out of the environment; "" if none. */
@@ -163,6 +169,43 @@ static PyObject *status(PyObject *module, PyObject *unused)
                          "canary", r->canary ? Py_True : Py_False);
 }
 
+/* A function of the recorder that records this process: of the shim's, or our own. NULL: none does. */
+static void *function_there(const char *name, void *here)
+{
+    if (pa_recorder.installed)
+        return here;
+    void **recorder = dlsym(RTLD_DEFAULT, "pythonaudit_preload_recorder");
+    return recorder && *recorder ? dlsym(*recorder, name) : NULL;
+}
+
+PyDoc_STRVAR(enter_context_doc,
+"enter_context($module, fields, /)\n--\n\n"
+"Enter a context with more fields (a dict that nobody else has). What leave_context() takes, or None\n"
+"where nothing is recorded.");
+
+static PyObject *enter_context(PyObject *module, PyObject *fields)
+{
+    (void)module;
+    union { void *object; PyObject *(*call)(PyObject *); } enter;
+    enter.object = function_there("pa_context_enter", (void *)pa_context_enter);
+    PyObject *token = enter.object ? enter.call(fields) : NULL;
+    return token ? token : new_none();
+}
+
+PyDoc_STRVAR(leave_context_doc,
+"leave_context($module, token, /)\n--\n\n"
+"Leave the context that enter_context() has entered.");
+
+static PyObject *leave_context(PyObject *module, PyObject *token)
+{
+    (void)module;
+    union { void *object; void (*call)(PyObject *); } leave;
+    leave.object = function_there("pa_context_leave", (void *)pa_context_leave);
+    if (leave.object && token != Py_None)
+        leave.call(token);
+    return new_none();
+}
+
 static int idle(const char *event, PyObject *args, void *unused)
 {
     (void)event, (void)args, (void)unused;
@@ -188,6 +231,8 @@ static PyMethodDef methods[] = {
     {"start", start, METH_O, start_doc},
     {"began", began, METH_O, began_doc},
     {"status", status, METH_NOARGS, status_doc},
+    {"enter_context", enter_context, METH_O, enter_context_doc},
+    {"leave_context", leave_context, METH_O, leave_context_doc},
     {"add_idle_hook", add_idle_hook, METH_NOARGS, add_idle_hook_doc},
     {NULL, NULL, 0, NULL},
 };

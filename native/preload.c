@@ -65,6 +65,9 @@ typedef const char *(*pa_getenv_fn)(const char *name);
 typedef void (*pa_repair_fn)(const char *name, const char *value);
 typedef int (*pa_start_fn)(pa_getenv_fn get, pa_repair_fn repair);
 
+/* The recorder that was loaded, for a copy of it that the program brings and that does not record. */
+__attribute__((visibility("default"))) void *pythonaudit_preload_recorder;
+
 /* Non-zero once the hook is in: a later start by `site` finds it with dlsym. */
 __attribute__((visibility("default"))) int pythonaudit_preload_active;
 
@@ -229,9 +232,10 @@ int pa_recorder_start(void)
     if (handle)
         start.object = dlsym(handle, "pa_preload_start");
     int status = start.object ? start.call(pythonaudit_preload_getenv, carried_repair) : -1;
-    if (status == 0)
+    if (status == 0) {
         pythonaudit_preload_active = 1;
-    else if (status == STATUS_STOP)
+        pythonaudit_preload_recorder = handle;
+    } else if (status == STATUS_STOP)
         _exit(STATUS_STOP); /* it has said why */
     else if (status != STATUS_OFF && pa_carried.stop) {
         char line[1024];

@@ -35,6 +35,10 @@ extern PyTypeObject PyCode_Type;
 PyCodeObject *PyCode_NewEmpty(const char *filename, const char *name, int first_line);
 int PyCode_Addr2Line(PyCodeObject *code, int byte_offset);
 PyFrameObject *PyFrame_GetBack(PyFrameObject *frame);
+PyObject *PyContextVar_New(const char *name, PyObject *value);
+int PyContextVar_Get(PyObject *variable, PyObject *value, PyObject **ret_value);
+PyObject *PyContextVar_Set(PyObject *variable, PyObject *value);
+int PyContextVar_Reset(PyObject *variable, PyObject *token);
 #endif
 
 /* The offsets of the running interpreter. */

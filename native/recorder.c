@@ -288,6 +288,7 @@ static int open_segment(void)
         return error;
     }
     r->sequence++;
+    r->segments++;
     if (r->who.way != PA_WAY_SITE)
         r->canary = 1; /* there was no hook before ours, and it has been called */
     s->header->canary = r->canary ? PA_CANARY_SEEN : PA_CANARY_NOT_SEEN;
@@ -365,6 +366,7 @@ static void write_owner(struct pa_thread *t)
     o->number = t->number;
     pa_commit(&o->commit, t->generation);
     pa_thread_anchor(t);
+    t->context_written = 0;
     if (t->counts)
         memset(t->counts, 0, PA_EVENT_RULES * sizeof *t->counts);
 }
@@ -409,6 +411,10 @@ static struct pa_thread *enter_locked(unsigned *ret_reason)
         t->segment = r->segment;
         t->segment->writers++;
         memset(t->names, 0, sizeof t->names);
+        t->strings = r->segments;
+        t->context_number = 0;
+        t->context_id = 0;
+        t->context_notes = 0;
     }
     if (t->epoch != r->epoch)
         memset(t->stacks, 0, sizeof t->stacks);
@@ -418,6 +424,7 @@ static struct pa_thread *enter_locked(unsigned *ret_reason)
     fresh |= interpreter != t->interpreter;
     t->state = state;
     t->interp = interp;
+    t->contexts = pa_contexts_of(interp);
     t->interpreter = interpreter;
     t->interpreters = __atomic_load_n(&r->interpreters, __ATOMIC_RELAXED);
     if (fresh && t->chunk) {

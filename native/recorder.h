@@ -7,6 +7,7 @@
 #define PA_RECORDER_H
 
 #include <pthread.h>
+#include "context.h"
 #include "encode.h"
 #include "event_table.h"
 #include "frames.h"
@@ -58,6 +59,12 @@ struct pa_thread {
     PyInterpreterState *interp;
     uint64_t interpreter, interpreters; /* its id, as of this count of endings */
     uint32_t slot, tid, image;
+    struct pa_contexts *contexts;       /* of its interpreter; NULL: no context was ever entered there */
+    uint64_t context_number;            /* of the context of the last event; 0: none */
+    uint32_t context_id;                /* its string id in the segment */
+    uint32_t context_written;           /* the one that the chunk says */
+    uint32_t strings;                   /* number of the segment */
+    uint16_t context_notes;
     uint8_t busy;
     struct pa_thread *next;             /* idle */
     struct pa_thread *another;          /* of this process image, idle or not */
@@ -84,6 +91,7 @@ struct pa_recorder {
     uint64_t epoch;                     /* what *pa_epoch is, unless we were forked */
     uint32_t image;                     /* forks that lead to this process, plus one */
     uint32_t sequence, slots;
+    uint32_t segments;                  /* begun so far, those of earlier images included */
     uint8_t *meta_chunk;                /* chunk for attributes of the process */
     uint32_t meta_heap, meta_entries;
     struct pa_kept { uint8_t *json; uint32_t length; } kept[PA_KEPT]; /* stated in every segment, once known */

@@ -26,7 +26,7 @@ CLOCK_MONOTONIC, CLOCK_TSC, CLOCK_CNTVCT = 1, 2, 3
 CANARY_NOT_SEEN, CANARY_SEEN = 0, 1
 WAY_PRELOAD, WAY_SITE, WAY_FORK = 1, 2, 3
 CHUNK_EVENTS, CHUNK_STRINGS, CHUNK_CODES, CHUNK_NODES = 1, 2, 3, 4
-ENTRY_EVENT, ENTRY_OWNER, ENTRY_ANCHOR, ENTRY_COUNT, ENTRY_META = 1, 2, 3, 4, 5
+ENTRY_EVENT, ENTRY_OWNER, ENTRY_ANCHOR, ENTRY_COUNT, ENTRY_META, ENTRY_CONTEXT, ENTRY_TRACE = 1, 2, 3, 4, 5, 6, 7
 SOURCE_INTERPRETER, SOURCE_STDLIB, SOURCE_APPLICATION = 1, 2, 3
 
 NAME_INLINE = 0x80000000
@@ -51,6 +51,7 @@ NOTES = (
     "stack-truncated",
     "name-changed",
     "no-stack",
+    "context-cut",
 )
 
 # By index in the header's `losses`.
@@ -208,6 +209,18 @@ META = Shape(
     {"commit": (0, "I"), "kind": (4, "B"), "ticks": (8, "Q"), "heap": (24, "I"), "length": (28, "I")},
 )
 
+CONTEXT = Shape(
+    "pa_context_entry",
+    32,
+    {"commit": (0, "I"), "kind": (4, "B"), "fields": (8, "I")},
+)
+
+TRACE = Shape(
+    "pa_trace",
+    32,
+    {"commit": (0, "I"), "kind": (4, "B"), "trace": (8, "16s"), "span": (24, "8s")},
+)
+
 STRING = Shape(
     "pa_string",
     16,
@@ -230,7 +243,7 @@ NODE = Shape(
 DRAINED_MAGIC = b"PYDRAIN\n"
 DRAINED = struct.Struct("<8s16sII")
 
-SHAPES = (HEADER, CHUNK, EVENT, OWNER, ANCHOR, COUNT, META, STRING, CODE, NODE)
+SHAPES = (HEADER, CHUNK, EVENT, OWNER, ANCHOR, COUNT, META, CONTEXT, TRACE, STRING, CODE, NODE)
 
 # Entry sizes of the chunk kinds of this version; a later one may have longer entries.
 ENTRY_SIZES = {

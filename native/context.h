@@ -1,0 +1,51 @@
+/* The context of events: fields that `pythonaudit.context()` attaches, and the span of a trace.
+ *
+ * A context is an immutable object of a type of ours, the value of a contextvars.ContextVar of ours: so it
+ * goes where the interpreter carries context variables, across await and into tasks and copied contexts.
+ * It holds its JSON, made when it was entered (context_api.c), and a number that no other context ever has:
+ * an event in the same context as the one before costs one look-up and one compare (context.c).
+ *
+ * Variable and type belong to one interpreter. Before one is made there, by the first context that is
+ * entered, threads of that interpreter know of none, and their events pay one branch. */
+#ifndef PA_CONTEXT_H
+#define PA_CONTEXT_H
+
+#include "pyabi.h"
+
+struct pa_thread;
+
+enum { PA_CONTEXT_MAX = 4096 };     /* bytes of a context's JSON */
+
+struct pa_context {                 /* a Python object; never changes but for `known` */
+    PyObject head;
+    uint64_t number;                /* of this context alone, forked children included */
+    uint64_t known;                 /* number of a segment << 32 | string id there; atomic */
+    PyObject *fields;               /* an exact dict that nobody else has, of exact built-in values */
+    uint8_t *json;
+    uint32_t length;
+    uint16_t notes;                 /* PA_NOTE_* of every event in it */
+    uint8_t changed;                /* a value was replaced by the name of its type */
+};
+
+struct pa_contexts {                /* of one interpreter; never freed, used again */
+    struct pa_contexts *next;
+    PyInterpreterState *interp;     /* NULL: of none */
+    PyObject *variable;
+    PyTypeObject *type;
+};
+
+/* Those of an interpreter, or NULL; with NULL, some that are to be had. Under the lock. */
+struct pa_contexts *pa_contexts_of(PyInterpreterState *interp);
+void pa_contexts_add(struct pa_contexts *added);
+
+/* The current interpreter ends: lets go of what is its own. */
+void pa_contexts_end(void);
+
+/* Where an event is: its context, as of the thread's segment, into t->context_*.
+ * 0, or -1: the context could not be written into the segment. */
+int pa_context_find(struct pa_thread *t);
+
+/* Writes the entry that says so. Needs 32 bytes. */
+void pa_context_write(struct pa_thread *t);
+
+#endif
