@@ -71,9 +71,7 @@ int pa_context_find(struct pa_thread *t)
         if (__builtin_expect(context->number != t->context_number, 0))
             result = enter_segment(t, context);
     } else {
-        t->context_number = 0;
-        t->context_id = 0;
-        t->context_notes = 0;
+        pa_context_forget(t);
     }
     Py_XDECREF(value); /* which the current context holds as well */
     return result;

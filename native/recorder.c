@@ -412,9 +412,7 @@ static struct pa_thread *enter_locked(unsigned *ret_reason)
         t->segment->writers++;
         memset(t->names, 0, sizeof t->names);
         t->strings = r->segments;
-        t->context_number = 0;
-        t->context_id = 0;
-        t->context_notes = 0;
+        pa_context_forget(t);
     }
     if (t->epoch != r->epoch)
         memset(t->stacks, 0, sizeof t->stacks);
@@ -424,7 +422,10 @@ static struct pa_thread *enter_locked(unsigned *ret_reason)
     fresh |= interpreter != t->interpreter;
     t->state = state;
     t->interp = interp;
-    t->contexts = pa_contexts_of(interp);
+    struct pa_contexts *contexts = pa_contexts_of(interp);
+    if (t->contexts != contexts)
+        pa_context_forget(t);
+    t->contexts = contexts;
     t->interpreter = interpreter;
     t->interpreters = __atomic_load_n(&r->interpreters, __ATOMIC_RELAXED);
     if (fresh && t->chunk) {

@@ -133,6 +133,14 @@ int pa_thread_chunk(struct pa_thread *t, uint32_t bytes);
  * silent for so long that another one is needed (pa_thread_renew). */
 int pa_thread_anchor(struct pa_thread *t);
 
+/* The thread is in no context, until pa_context_find says otherwise. */
+static inline void pa_context_forget(struct pa_thread *t)
+{
+    t->context_number = 0;
+    t->context_id = 0;
+    t->context_notes = 0;
+}
+
 /* Begins another segment. Results as of pa_thread_chunk. */
 int pa_thread_renew(struct pa_thread *t);
 

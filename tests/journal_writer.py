@@ -124,6 +124,16 @@ class ThreadWriter:
         named = self.segment.string(name)
         self._chunk(32).add(layout.COUNT, kind=layout.ENTRY_COUNT, source=source, count=count, name=named)
 
+    def context(self, fields: Mapping[str, Any] | str | None) -> None:
+        """The events that follow are in this context; a text is written as it is."""
+        text = fields if isinstance(fields, str) or fields is None else build_json(fields).decode()
+        named = self.segment.string(text) if text else 0
+        self._chunk(256).add(layout.CONTEXT, kind=layout.ENTRY_CONTEXT, fields=named)
+
+    def trace(self, trace: bytes, span: bytes) -> None:
+        """The events that follow are in this span; zeroes: in none."""
+        self._chunk(256).add(layout.TRACE, kind=layout.ENTRY_TRACE, trace=trace, span=span)
+
     def enter(self, interpreter: int) -> None:
         """Goes on in another interpreter."""
         self.interpreter = interpreter

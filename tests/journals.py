@@ -101,12 +101,44 @@ def clocks() -> SegmentWriter:
     return writer
 
 
+TRACE, SPAN = bytes.fromhex("4bf92f3577b34da6a3ce929d0e0e4736"), bytes.fromhex("00f067aa0ba902b7")
+
+
+def contexts() -> SegmentWriter:
+    """Contexts and spans: entered, left, of another thread, ended by an owner, and some that make no sense."""
+    writer = SegmentWriter()
+    first, second = writer.thread(), writer.thread(slot=2, tid=124)
+    first.event("without", stack=MAIN)
+    first.context({"user": "johndoe", "request": "r-17"})
+    first.event("within", stack=MAIN)
+    second.event("of another thread", inline=True)
+    first.context({"user": "johndoe", "n": 5, "x": 1.5, "none": None, "odd": {"$float": "nan"}, "$more": 3})
+    first.event("deeper", notes=1 << 9)
+    first.trace(TRACE, SPAN)
+    first.event("traced")
+    first.context({"trace_id": "of the application"})
+    first.event("its own id")
+    first.context(None)
+    first.event("traced alone")
+    first.enter(1)
+    first.event("in another interpreter")
+    for text in ("[]", "{", "x" * 5000, '{"a":[1]}', '{"a":{"b":{}}}', "{}"):
+        second.context(text)
+        second.event("of no context")
+    second.trace(TRACE, SPAN)
+    second.event("traced all the same")
+    second.trace(bytes(16), SPAN)
+    second.event("of no trace")
+    return writer
+
+
 SAMPLES: dict[str, Callable[[], bytes]] = {
     "plain": lambda: plain().build(),
     "arguments": lambda: arguments().build(),
     "messages": lambda: messages().build(),
     "threads": lambda: threads().build(layout.STATE_ROTATED),
     "clocks": lambda: clocks().build(),
+    "contexts": lambda: contexts().build(),
     # What a killed process leaves: open, and allocated further than it was used.
     "unfinished": lambda: plain().build(layout.STATE_OPEN) + bytes(131072),
 }

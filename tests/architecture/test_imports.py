@@ -27,7 +27,7 @@ LAYERS = (
     {"errors"},
 )
 #: What stands apart from the layers: may import these only.
-APART = {"__init__": set[str](), "recorder": {"errors", "_recorder"}}
+APART = {"__init__": {"recorder"}, "recorder": {"errors", "_recorder"}}
 #: May be imported by these only, although no layer.
 APART_IMPORTED_BY = {"_recorder": {"recorder"}, "recorder": {"__init__", "cli"}}
 

@@ -19,7 +19,7 @@ from typing import Any
 SOURCES = {1: "interpreter", 2: "stdlib", 3: "application"}
 NOTES = [
     "truncated", "masked", "summarised", "items", "depth", "reserved-name", "stack-truncated",
-    "name-changed", "no-stack",
+    "name-changed", "no-stack", "context-cut",
 ]  # fmt: skip
 REASONS = [
     "no-space", "no-journal", "no-memory", "limit", "evicted", "reentered", "unrecorded-child",
@@ -203,6 +203,7 @@ class Segment:
         entries = list(self.entries(chunk))
         bottom = chunk.size - len(entries) * chunk.entry_size
         slot = tid = interpreter = number = -1
+        fields, trace, span = 0, bytes(16), bytes(8)
         anchor = self.u64(128), self.u64(136), self.u64(144)
         heap_bytes = 0
         for at in entries:
@@ -210,6 +211,11 @@ class Segment:
             if kind == 2:
                 slot, tid, interpreter = self.u32(at + 8), self.u32(at + 12), self.u32(at + 16)
                 number = self.u64(at + 24)
+                fields, trace, span = 0, bytes(16), bytes(8)
+            elif kind == 6:
+                fields = self.u32(at + 8)
+            elif kind == 7:
+                trace, span = self.data[at + 8 : at + 24], self.data[at + 24 : at + 32]
             elif kind == 3:
                 anchor = self.u64(at + 8), self.u64(at + 16), self.u64(at + 24)
             elif kind == 4:
@@ -244,10 +250,26 @@ class Segment:
                         "tid": tid,
                         "interpreter": interpreter,
                         "stack": self.stack(self.u32(at + 20)),
+                        "context": self.context(fields, trace, span),
                         "notes": [n for bit, n in enumerate(NOTES) if self.u16(at + 6) >> bit & 1],
                     }
                     reading.events.append(event)
                 number += 1
+
+    def context(self, string: int, trace: bytes, span: bytes) -> dict[str, Any]:
+        text = self.string(string)
+        found = parse(text.encode()) if len(text.encode()) <= 4096 else None
+        shown = dict(found) if isinstance(found, dict) else {}
+        for value in shown.values():
+            tagged = isinstance(value, dict) and len(value) == 1
+            if isinstance(value, list) or (isinstance(value, dict) and not tagged):
+                return self.context(0, trace, span)
+            if tagged and any(isinstance(inner, dict | list) for inner in value.values()):
+                return self.context(0, trace, span)
+        if any(trace):
+            shown.setdefault("trace_id", trace.hex())
+            shown.setdefault("span_id", span.hex())
+        return shown
 
     def arguments(self, text: bytes) -> list[Any]:
         found = parse(text) if text else []

@@ -18,11 +18,12 @@ from tests.journals import SAMPLES
 
 #: Threads, forks, interpreters, free-form names, all forms of arguments, events in a signal handler.
 PROGRAM = r"""
-import os, signal, socket, subprocess, sys, tempfile, threading
+import os, pythonaudit, signal, socket, subprocess, sys, tempfile, threading
 sys.audit("User logged in: username=johndoe, ip=192.168.0.1")
 sys.audit("shop.order.paid", {"order": 7, "amount": 12.5, "$": [None, True, 2**70, float("nan")]}, b"\xff", "\udcff")
 sys.audit("deep", [[[[[[[[1]]]]]]]], list(range(500)), "x" * 10000, object(), {1, 2}, {(1,): 2, 3: 4, None: 5})
 def work(n):
+  with pythonaudit.context(worker=n, user="johndoe", token="0123456789abcdef", odd=float("nan"), of=object()):
     for i in range(200):
         with tempfile.TemporaryFile() as file:
             file.write(b"x")
@@ -70,6 +71,7 @@ def ours(data: bytes) -> list[dict[str, Any]]:
                 {"file": file, "function": function} | ({"line": line} if line else {})
                 for file, line, function in event.stack
             ],
+            "context": event.context,
             "notes": list(event.notes),
         }
         for event in decoder.events(np.arange(len(segment.events)))

@@ -56,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pid", action="append", metavar="PID", type=int, help="process id")
     add("--path", action="append", metavar="GLOB", help="any argument that is a path: '/etc/*'")
     add("--package", action="append", metavar="GLOB", help="distribution or project that did it: requests")
+    add(
+        "--context",
+        action="append",
+        metavar="KEY=GLOB",
+        type=_pair,
+        help="a field of its context: 'user=john*'; given several times, all must hold",
+    )
     add("--text", metavar="TEXT", help="occurs in name, arguments or fields, in any case")
     add("--where", metavar="SQL", help="a condition on columns: \"event = 'open' and pid > 9\"")
 
@@ -168,6 +175,7 @@ def select(journal: Journal, args: argparse.Namespace, now_ns: int) -> Selection
         pids=tuple(args.pid or ()),
         paths=tuple(args.path or ()),
         packages=tuple(args.package or ()),
+        contexts=tuple(args.context or ()),
         text=args.text,
         without=own_process(),
     )
@@ -217,3 +225,10 @@ def _hex(text: str) -> str:
     if not re.fullmatch(r"[0-9a-fA-F]{1,32}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no beginning of a process id: write hexadecimal digits")
     return text.lower()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, glob = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: it takes a field and a glob, such as user=john*")
+    return key, glob

@@ -27,7 +27,7 @@ from pythonaudit.journal.stacks import Frame
 COLUMNS = (
     *("time", "event", "category", "source", "args", "fields", "template", "id", "host", "boot"),
     *("process", "pid", "ppid", "tid", "interpreter", "run", "python", "exe", "argv", "cwd"),
-    *("uid", "user", "stack", "package", "notes"),
+    *("uid", "user", "stack", "package", "context", "notes"),
 )
 
 # Notes that change what a person may conclude from a line; what is masked shows itself as ***.

@@ -3,7 +3,7 @@
     table = journal.to_arrow(EventFilter(names=("open",)))
 
 Columns have the names of the JSON of an event; in addition there are `slot` and `number`, the parts of
-`id`. `time` is a timestamp in UTC; `args`, `fields`, `argv` and `stack` are JSON text; `notes` is a list.
+`id`. `time` is a timestamp in UTC; `args`, `fields`, `argv`, `stack` and `context` are JSON text; `notes` is a list.
 What repeats comes as dictionaries (of each segment its own), what an event does not have as null.
 
 Columns that need every event's arguments to be understood (`id`, `fields`, `template`, and arguments
@@ -55,6 +55,7 @@ SCHEMA = pa.schema(
         ("stack", _TEXT),
         ("package", _TEXT),
         ("version", _TEXT),
+        ("context", _TEXT),
         ("notes", pa.list_(pa.string())),
     ]
 )
@@ -100,6 +101,7 @@ def batch(decoder: SegmentDecoder, rows: Column, schema: pa.Schema) -> pa.Record
         "number": pa.array(events.number, pa.uint64()),
         "tid": pa.array(events.tid, pa.uint32()),
         "interpreter": pa.array(events.interpreter, pa.uint32()),
+        "context": _contexts(decoder, events),
         "notes": notes_of(events),
     }
     if "stack" in schema.names:
@@ -190,6 +192,12 @@ def names_of(decoder: SegmentDecoder, events: Events) -> Names:
 @cache
 def _catalog_names() -> pa.Array:
     return pa.array(catalog.events(), pa.string())
+
+
+def _contexts(decoder: SegmentDecoder, events: Events) -> pa.DictionaryArray:
+    known, which = texts.rank(events.context, len(decoder.segment.contexts))
+    found = [decoder.contexts.text(number).decode() or None for number in known.tolist()]
+    return texts.dictionary(which, pa.array(found, pa.string()))
 
 
 def notes_of(events: Events) -> pa.ListArray:

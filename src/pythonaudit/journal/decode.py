@@ -18,6 +18,7 @@ from pythonaudit import catalog
 from pythonaudit.journal import fields, layout
 from pythonaudit.journal.attribution import Attribution, attribute
 from pythonaudit.journal.chunks import Damage
+from pythonaudit.journal.contexts import Contexts
 from pythonaudit.journal.packages import Package
 from pythonaudit.journal.process import Process, build_process
 from pythonaudit.journal.segment import Column, Segment
@@ -126,10 +127,12 @@ class Event:
         thread: which thread raised it.
         stack_id: of its stack in the segment; 0: none.
         note_bits: as in the segment.
+        context_id: of its context in the segment; 0: none.
     """
 
     __slots__ = (
-        *("_name", "_row", "_segment", "_source", "args", "note_bits", "number", "stack_id", "thread", "time_ns"),
+        *("_name", "_row", "_segment", "_source", "args", "context_id"),
+        *("note_bits", "number", "stack_id", "thread", "time_ns"),
     )
 
     def __init__(
@@ -142,6 +145,7 @@ class Event:
         thread: Thread,
         stack_id: int,
         note_bits: int,
+        context_id: int,
         segment: SegmentDecoder,
         row: int,
     ) -> None:
@@ -153,6 +157,7 @@ class Event:
         self.thread = thread
         self.stack_id = stack_id
         self.note_bits = note_bits
+        self.context_id = context_id
         self._segment = segment
         self._row = row
 
@@ -242,6 +247,11 @@ class Event:
         return known.packages[int(known.rows[self._row])]
 
     @property
+    def context(self) -> dict[str, Any]:
+        """The fields of the context that it happened in, ids of a trace included."""
+        return self._segment.contexts.fields(self.context_id)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was done to it (docs/format/journal.md section 5)."""
         return note_names(self.note_bits)
@@ -261,6 +271,7 @@ class Event:
             thread.after,
             b',"stack":[' + self._segment.stacks.rest(self.stack_id) if self.stack_id else b"",
             self._segment.package_members[self._row],
+            self._segment.contexts.member(self.context_id) if self.context_id else b"",
             _notes_json(self.note_bits) if self.note_bits else b"",
             b"}",
         )
@@ -290,6 +301,7 @@ class SegmentDecoder:
         self.process = build_process(segment.header, segment.attributes, uid)
         self._names: dict[int, Name] = {}
         self._threads: dict[tuple[int, int, int], Thread] = {}
+        self.contexts = Contexts(segment, self._report)
         self._said = self._said_bytes = 0
 
     @cached_property
@@ -325,7 +337,8 @@ class SegmentDecoder:
             places = rows[begin : begin + _ROWS]
             columns = (column.tolist() for column in self.segment.events.take(places).columns())
             for (
-                moment, source, notes, name_id, inline, stack, start, length, slot, tid, interpreter, number, row
+                moment, source, notes, name_id, inline, stack, start, length, slot, tid, interpreter, number, context,
+                row
             ) in zip(*columns, places.tolist(), strict=True):  # fmt: skip
                 end = start + length
                 if inline:
@@ -335,7 +348,9 @@ class SegmentDecoder:
                 if thread is None or (slot, tid, interpreter) != key:
                     key = slot, tid, interpreter
                     thread = threads.get(key) or self._thread(*key)
-                yield Event(moment, name, source, data[start:end], number, thread, stack, notes, self, row)
+                yield Event(
+                    moment, name, source, data[start:end], number, thread, stack, notes, context, self, row
+                )
 
     def _thread(self, slot: int, tid: int, interpreter: int) -> Thread:
         if len(self._threads) >= _CACHE_ENTRIES:

@@ -18,6 +18,7 @@ import numpy as np
 
 from pythonaudit.journal import layout
 from pythonaudit.journal.chunks import Header
+from pythonaudit.journal.contexts import Condition
 from pythonaudit.journal.decode import Event, SegmentDecoder
 from pythonaudit.journal.process import Process
 from pythonaudit.journal.segment import Column
@@ -38,6 +39,7 @@ class EventFilter:
         pids: process ids in their own namespace.
         paths: globs on any argument that is a path or a list of them, as given or seen from the current directory.
         packages: globs on the distribution or project that did it; case, and which of `-_.` divides words, are no matter.
+        contexts: a field of the context and a glob on its text or JSON; unlike the others, all must hold.
         text: occurs in the name or the arguments, in upper or lower case.
         without: id of a process that is not wanted, whatever the others say; empty: none.
     """
@@ -52,6 +54,7 @@ class EventFilter:
     pids: tuple[int, ...] = ()
     paths: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    contexts: tuple[tuple[str, str], ...] = ()
     text: str | None = None
     without: str = ""
 
@@ -87,6 +90,11 @@ class EventFilter:
         if self.sources:
             numbers = [number for number, name in layout.SOURCES.items() if name in self.sources]
             masks.append(np.isin(events.source, numbers))
+        if self.contexts:
+            found = map(decoder.contexts.fields, range(len(decoder.segment.contexts)))
+            masks.append(
+                np.array([all(c.holds(fields) for c in self._contexts) for fields in found])[events.context]
+            )
         if self.names or self.categories:
             known, which = np.unique(events.name, return_inverse=True)
             wanted = [self._wants_name(*_described(decoder, n)) for n in known.tolist()]
@@ -143,6 +151,10 @@ class EventFilter:
     @cached_property
     def _packages(self) -> re.Pattern[str] | None:
         return _globs([normal_name(glob) for glob in self.packages])
+
+    @cached_property
+    def _contexts(self) -> list[Condition]:
+        return [Condition(key, glob) for key, glob in self.contexts]
 
     @cached_property
     def _text(self) -> str | None:

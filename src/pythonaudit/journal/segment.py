@@ -35,13 +35,18 @@ _EVENT, _OWNER, _ANCHOR, _COUNT, _META = map(
     _dtype, (layout.EVENT, layout.OWNER, layout.ANCHOR, layout.COUNT, layout.META)
 )
 
+# Fields of a context (a string id), trace id and span id; each can be none.
+Context = tuple[int, bytes, bytes]
+_NO_CONTEXT: Context = (0, b"", b"")
+
 
 @dataclass(frozen=True, slots=True)
 class Events:
     """Events, one row each; rows of a thread are in order, those of threads are not interleaved.
 
     `start` and `length` give the arguments in the segment's bytes (length 0: no arguments);
-    `name` is a string id, 0 where the name has `inline` bytes behind the arguments instead.
+    `name` is a string id, 0 where the name has `inline` bytes behind the arguments instead;
+    `context` is a position in the segment's contexts.
     """
 
     time: Column  # int64, ns
@@ -56,6 +61,7 @@ class Events:
     tid: Column
     interpreter: Column
     number: Column
+    context: Column
 
     def __len__(self) -> int:
         return len(self.time)
@@ -89,6 +95,7 @@ class Segment:
         code_file, code_function, code_library: of each code object, by id; whether it is of the standard library.
         node_parent, node_code, node_line: of each stack node, by id.
         events: the events.
+        contexts: those of the events, each once; the first is none.
         counts: the COUNT entries.
         attributes: JSON of each META entry, in order.
         positions: how many entries of each events chunk are in, by offset of the chunk.
@@ -106,6 +113,7 @@ class Segment:
     node_code: Column
     node_line: Column
     events: Events
+    contexts: list[Context]
     counts: list[Count]
     attributes: list[bytes]
     positions: dict[int, int]
@@ -179,6 +187,7 @@ def parse_segment(
         node_code=node_code,
         node_line=node_line,
         events=entries.events(header, strings, len(node_parent), damage),
+        contexts=entries.contexts,
         counts=entries.counts(strings),
         attributes=entries.attributes(damage),
         positions=entries.positions,
@@ -300,6 +309,7 @@ class _Entries:
         self.size = np.array([c.size for c in self.chunks], np.int64)
         entry_size = np.array([c.entry_size for c in self.chunks], np.int64)
         self.bottom = self.size - lengths * entry_size
+        self.contexts = [_NO_CONTEXT]
 
     def _as(self, dtype: np.dtype[Any], at: Column | None = None) -> Column:
         """The entries, or those at some positions, as structures."""
@@ -343,7 +353,34 @@ class _Entries:
             tid=owner["tid"][owned],
             interpreter=owner["interpreter"][owned],
             number=first[owned] + counted[at],
+            context=self._contexts(at, strings),
         )
+
+    def _contexts(self, at: Column, strings: int) -> Column:
+        """Which of `contexts`, that are found here, each event is in."""
+        kinds = layout.ENTRY_CONTEXT, layout.ENTRY_TRACE
+        if not np.isin(self.kind, kinds).any():
+            return np.zeros(len(at), np.int32)
+        places = []
+        for kind in kinds:
+            begins, which = self._nearest(kind, layout.ENTRY_OWNER)
+            begins[self.kind[begins] != kind] = -1  # an owner begins without; so does -1, the last entry
+            places.append(begins[which[at]])
+        pairs, which = np.unique(np.stack(places), axis=1, return_inverse=True)
+        known: dict[Context, int] = {_NO_CONTEXT: 0}
+        positions = [
+            known.setdefault(self._context(fields, trace, strings), len(known))
+            for fields, trace in pairs.T.tolist()
+        ]
+        self.contexts = list(known)
+        return np.array(positions, np.int32)[which.reshape(-1)]
+
+    def _context(self, fields: int, trace: int, strings: int) -> Context:
+        """The context that two entries make; -1: there is none."""
+        number = int(self.rows[fields, 2]) if fields >= 0 else 0
+        ids = self.rows[trace].tobytes()[8:32] if trace >= 0 else bytes(24)
+        traced = (ids[:16], ids[16:]) if any(ids[:16]) else (b"", b"")
+        return (number if number < strings else 0, *traced)
 
     def _outside(self, at: Column, event: Column) -> Column:
         """Which events have arguments or names that do not lie in the heap of their chunk."""
@@ -384,15 +421,16 @@ class _Entries:
             found.append(bytes(self.data[start : start + length]))
         return found
 
-    def _nearest(self, kind: int) -> tuple[Column, Column]:
-        """Positions of entries of a kind, or -1, and for each entry which of them is the nearest before
+    def _nearest(self, *kinds: int) -> tuple[Column, Column]:
+        """Positions of entries of these kinds, or -1, and for each entry which of them is the nearest before
         it in its chunk.
         """
-        is_begin = self.kind == kind
+        is_one = np.isin(self.kind, kinds)
+        is_begin = is_one.copy()
         is_begin[self.starts] = True
         begins = np.flatnonzero(is_begin)
         which = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(self.rows)))
-        return np.where(self.kind[begins] == kind, begins, -1), which
+        return np.where(is_one[begins], begins, -1), which
 
     def _times(self, at: Column, ticks: Column, header: Header) -> Column:
         """Time of each event from the anchor before it; without one, from the segment's begin."""

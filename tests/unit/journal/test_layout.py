@@ -42,6 +42,8 @@ CONSTANTS = {
     "PA_ENTRY_ANCHOR": layout.ENTRY_ANCHOR,
     "PA_ENTRY_COUNT": layout.ENTRY_COUNT,
     "PA_ENTRY_META": layout.ENTRY_META,
+    "PA_ENTRY_CONTEXT": layout.ENTRY_CONTEXT,
+    "PA_ENTRY_TRACE": layout.ENTRY_TRACE,
     "PA_SOURCE_INTERPRETER": layout.SOURCE_INTERPRETER,
     "PA_SOURCE_STDLIB": layout.SOURCE_STDLIB,
     "PA_SOURCE_APPLICATION": layout.SOURCE_APPLICATION,
@@ -66,6 +68,7 @@ CONSTANTS = {
     "PA_NOTE_STACK": 1 << layout.NOTES.index("stack-truncated"),
     "PA_NOTE_NAME": 1 << layout.NOTES.index("name-changed"),
     "PA_NOTE_NO_STACK": 1 << layout.NOTES.index("no-stack"),
+    "PA_NOTE_CONTEXT": 1 << layout.NOTES.index("context-cut"),
 }
 
 
