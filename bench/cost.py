@@ -18,7 +18,7 @@ import environment
 
 from pythonaudit.cli.costs import CHILD, DEPTH
 
-MODES = ("bare", "idle", "pythonaudit", "python", "json", "json-stack")
+MODES = ("bare", "idle", "pythonaudit", "context", "python", "json", "json-stack")
 EVENTS = {"json": 3000, "json-stack": 1500}
 
 
@@ -30,7 +30,7 @@ def run_once(python: Path, mode: str) -> float:
         done = subprocess.run(
             [python, CHILD, *arguments],
             env=environment.clean_environment(PYTHONAUDIT_DIR=directory)
-            | ({"PYTHONAUDIT": "1"} if mode == "pythonaudit" else {}),
+            | ({"PYTHONAUDIT": "1"} if mode in ("pythonaudit", "context") else {}),
             check=True,
             capture_output=True,
             text=True,
@@ -42,8 +42,8 @@ def main() -> None:
     """Prints the table, in Markdown."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     print("ns an event: median (min) of", rounds, "rounds;", DEPTH, "frames\n")
-    print("| | " + " | ".join(MODES) + " | ours over idle | json-stack over bare / ours over bare |")
-    print("| --- " * (len(MODES) + 3) + "|")
+    print("| | " + " | ".join(MODES) + " | ours over idle | context over ours | json-stack over bare / ours over bare |")
+    print("| --- " * (len(MODES) + 4) + "|")
     with tempfile.TemporaryDirectory() as scratch:
         wheel = environment.build_wheel(Path(scratch))
         for number, interpreter in enumerate(environment.interpreters()):
@@ -55,8 +55,9 @@ def main() -> None:
             middle = {mode: median(values) for mode, values in ns.items()}
             cells = [f"{middle[mode]:.0f} ({min(ns[mode]):.0f})" for mode in MODES]
             over = f"{middle['pythonaudit'] - middle['idle']:.0f} ({min(ns['pythonaudit']) - min(ns['idle']):.0f})"
+            within = f"{middle['context'] - middle['pythonaudit']:.0f} ({min(ns['context']) - min(ns['pythonaudit']):.0f})"
             ratio = (middle["json-stack"] - middle["bare"]) / (middle["pythonaudit"] - middle["bare"])
-            print(f"| {environment.name_of(interpreter)} | {' | '.join(cells)} | {over} | {ratio:.0f} |")
+            print(f"| {environment.name_of(interpreter)} | {' | '.join(cells)} | {over} | {within} | {ratio:.0f} |")
 
 
 if __name__ == "__main__":

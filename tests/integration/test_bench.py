@@ -16,7 +16,7 @@ from pythonaudit.cli.render import Output
 from tests import commands
 from tests.conftest import Installed
 
-NAMES = ["off", "off-start", "start", "event", "call", "python-hook"]
+NAMES = ["off", "off-start", "start", "event", "call", "context", "python-hook"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 needs_installation = pytest.mark.skipif(not commands.IS_INSTALLED, reason="not installed where the tests run")

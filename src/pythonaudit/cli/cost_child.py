@@ -3,7 +3,7 @@
 usage: cost_child.py HOOK DEPTH EVENTS LOOPS
 
 HOOK is bare (none), idle (one in C that does nothing, the floor for any recorder), pythonaudit,
-python (one in Python that does nothing), json (one that writes a line of JSON for each event) or
+context (the same, and all events in a context), python (one in Python that does nothing), json (one that writes a line of JSON for each event) or
 json-stack (the same with the stack: what one would write instead of us).
 Prints nanoseconds of processor time for each `sys.audit("app.event", 1, "x")`, loop included, one
 number a loop; the first is cold.
@@ -24,12 +24,16 @@ def install(kind: str) -> None:
 
         if not add_idle_hook():
             sys.exit("this process is recorded already")
-    elif kind == "pythonaudit":
+    elif kind in ("pythonaudit", "context"):
         from pythonaudit.recorder import startup
 
         state = startup.start()
         if state != "recording":
             sys.exit(f"the recorder is {state}")
+        if kind == "context":
+            from pythonaudit.recorder.context import context
+
+            context(user="johndoe", request="r-17").__enter__()
     elif kind == "python":
         sys.addaudithook(lambda event, args: None)
     elif kind in ("json", "json-stack"):
