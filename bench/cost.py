@@ -42,7 +42,11 @@ def main() -> None:
     """Prints the table, in Markdown."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     print("ns an event: median (min) of", rounds, "rounds;", DEPTH, "frames\n")
-    print("| | " + " | ".join(MODES) + " | ours over idle | context over ours | json-stack over bare / ours over bare |")
+    print(
+        "| | "
+        + " | ".join(MODES)
+        + " | ours over idle | context over ours | json-stack over bare / ours over bare |"
+    )
     print("| --- " * (len(MODES) + 4) + "|")
     with tempfile.TemporaryDirectory() as scratch:
         wheel = environment.build_wheel(Path(scratch))
@@ -57,7 +61,9 @@ def main() -> None:
             over = f"{middle['pythonaudit'] - middle['idle']:.0f} ({min(ns['pythonaudit']) - min(ns['idle']):.0f})"
             within = f"{middle['context'] - middle['pythonaudit']:.0f} ({min(ns['context']) - min(ns['pythonaudit']):.0f})"
             ratio = (middle["json-stack"] - middle["bare"]) / (middle["pythonaudit"] - middle["bare"])
-            print(f"| {environment.name_of(interpreter)} | {' | '.join(cells)} | {over} | {within} | {ratio:.0f} |")
+            print(
+                f"| {environment.name_of(interpreter)} | {' | '.join(cells)} | {over} | {within} | {ratio:.0f} |"
+            )
 
 
 if __name__ == "__main__":

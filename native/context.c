@@ -14,29 +14,41 @@ struct pa_contexts *pa_contexts_of(PyInterpreterState *interp)
     return c;
 }
 
-void pa_contexts_add(struct pa_contexts *added)
+struct pa_contexts *pa_contexts_add(PyInterpreterState *interp, struct pa_contexts **made)
 {
-    added->next = all;
-    all = added;
+    struct pa_contexts *c = pa_contexts_of(interp);
+    if (c)
+        return c;
+    c = pa_contexts_of(NULL);
+    if (!c) {
+        c = *made;
+        *made = NULL;
+        c->next = all;
+        all = c;
+    }
+    c->interp = interp;
+    pa_recorder_touch();
+    return c;
 }
 
 void pa_contexts_end(void)
 {
     PyInterpreterState *interp = PyThreadState_GetInterpreter(PyThreadState_Get());
-    PyObject *variable = NULL, *type = NULL;
+    struct pa_contexts ended = {0};
     pthread_mutex_lock(&pa_recorder.lock);
     struct pa_contexts *c = pa_contexts_of(interp);
     if (c) {
-        variable = c->variable;
-        type = (PyObject *)c->type;
-        c->interp = NULL;
-        c->variable = NULL;
-        c->type = NULL;
+        ended = *c;
+        *c = (struct pa_contexts){.next = ended.next};
         pa_recorder_touch();
     }
     pthread_mutex_unlock(&pa_recorder.lock);
-    Py_XDECREF(variable);
-    Py_XDECREF(type);
+    Py_XDECREF(ended.variable);
+    Py_XDECREF((PyObject *)ended.type);
+    Py_XDECREF(ended.spans.variable);
+    Py_XDECREF(ended.spans.context_name);
+    for (size_t i = 0; i < sizeof ended.spans.types / sizeof *ended.spans.types; i++)
+        Py_XDECREF((PyObject *)ended.spans.types[i]);
 }
 
 /* A context that the thread's segment may not have yet. */
@@ -58,30 +70,60 @@ static __attribute__((noinline)) int enter_segment(struct pa_thread *t, struct p
     t->context_number = context->number;
     t->context_id = id;
     t->context_notes = context->notes;
+    pa_context_compare(t);
     return 0;
 }
 
-int pa_context_find(struct pa_thread *t)
+static int find_context(struct pa_thread *t, struct pa_contexts *c)
 {
-    struct pa_contexts *c = t->contexts;
     PyObject *value = NULL;
     int result = 0;
     if (c->variable && PyContextVar_Get(c->variable, NULL, &value) == 0 && value && Py_TYPE(value) == c->type) {
         struct pa_context *context = (struct pa_context *)value;
         if (__builtin_expect(context->number != t->context_number, 0))
             result = enter_segment(t, context);
-    } else {
-        pa_context_forget(t);
+    } else if (t->context_number) {
+        t->context_number = 0;
+        t->context_id = 0;
+        t->context_notes = 0;
+        pa_context_compare(t);
     }
     Py_XDECREF(value); /* which the current context holds as well */
     return result;
 }
 
+int pa_context_find(struct pa_thread *t)
+{
+    struct pa_contexts *c = t->contexts;
+    if (c->spans.variable) {
+        uint64_t trace[3] = {0, 0, 0};
+        pa_trace_find(&c->spans, trace);
+        if (memcmp(trace, t->trace, sizeof trace)) {
+            memcpy(t->trace, trace, sizeof trace);
+            pa_context_compare(t);
+        }
+    }
+    return find_context(t, c);
+}
+
 void pa_context_write(struct pa_thread *t)
 {
-    struct pa_context_entry *e = (struct pa_context_entry *)(t->chunk + (t->entries -= 32));
-    e->kind = PA_ENTRY_CONTEXT;
-    e->fields = t->context_id;
-    t->context_written = t->context_id;
-    pa_commit(&e->commit, t->generation);
+    if (t->context_written != t->context_id) {
+        struct pa_context_entry *e = (struct pa_context_entry *)(t->chunk + (t->entries -= 32));
+        e->kind = PA_ENTRY_CONTEXT;
+        e->fields = t->context_id;
+        pa_commit(&e->commit, t->generation);
+        t->context_written = t->context_id;
+    }
+    if (memcmp(t->trace, t->trace_written, sizeof t->trace)) {
+        struct pa_trace *e = (struct pa_trace *)(t->chunk + (t->entries -= 32));
+        e->kind = PA_ENTRY_TRACE;
+        for (int i = 0; i < 16; i++)
+            e->trace[i] = (uint8_t)(t->trace[i / 8] >> (56 - 8 * (i % 8)));
+        for (int i = 0; i < 8; i++)
+            e->span[i] = (uint8_t)(t->trace[2] >> (56 - 8 * i));
+        pa_commit(&e->commit, t->generation);
+        memcpy(t->trace_written, t->trace, sizeof t->trace);
+    }
+    t->context_stale = 0;
 }

@@ -5,8 +5,11 @@
  * It holds its JSON, made when it was entered (context_api.c), and a number that no other context ever has:
  * an event in the same context as the one before costs one look-up and one compare (context.c).
  *
- * Variable and type belong to one interpreter. Before one is made there, by the first context that is
- * entered, threads of that interpreter know of none, and their events pay one branch. */
+ * Variable and type belong to one interpreter. Before they are made there, by the first context that is
+ * entered, threads of that interpreter know of none, and their events pay one branch.
+ *
+ * The span is OpenTelemetry's (trace.c): once its modules are imported, its own variable is looked at for
+ * each event. */
 #ifndef PA_CONTEXT_H
 #define PA_CONTEXT_H
 
@@ -30,13 +33,21 @@ struct pa_context {                 /* a Python object; never changes but for `k
 struct pa_contexts {                /* of one interpreter; never freed, used again */
     struct pa_contexts *next;
     PyInterpreterState *interp;     /* NULL: of none */
-    PyObject *variable;
+    PyObject *variable;             /* NULL: no context was entered there */
     PyTypeObject *type;
+    struct pa_spans {
+        PyObject *variable;         /* OpenTelemetry's; NULL: not found (yet) */
+        PyObject *context_name;     /* the str `_context` */
+        PyTypeObject *types[4];     /* of spans, known to be what we think */
+        uint32_t tries;             /* to find the variable; 0: nothing of it was imported */
+    } spans;
 };
 
-/* Those of an interpreter, or NULL; with NULL, some that are to be had. Under the lock. */
+/* Those of an interpreter, or NULL. Under the lock. */
 struct pa_contexts *pa_contexts_of(PyInterpreterState *interp);
-void pa_contexts_add(struct pa_contexts *added);
+
+/* The same; where there are none, *made becomes them (and NULL), unless there are some to be used again. */
+struct pa_contexts *pa_contexts_add(PyInterpreterState *interp, struct pa_contexts **made);
 
 /* The current interpreter ends: lets go of what is its own. */
 void pa_contexts_end(void);
@@ -45,7 +56,13 @@ void pa_contexts_end(void);
  * 0, or -1: the context could not be written into the segment. */
 int pa_context_find(struct pa_thread *t);
 
-/* Writes the entry that says so. Needs 32 bytes. */
+/* Writes the entries that say so. Needs 64 bytes. */
 void pa_context_write(struct pa_thread *t);
+
+/* trace.c: the current span, zeroes for none, into ret_ids: the trace id's two halves and the span id. */
+void pa_trace_find(struct pa_spans *spans, uint64_t ret_ids[3]);
+
+/* trace.c: this module is being imported. Looks for OpenTelemetry's variable once it may be there. */
+void pa_trace_imported(struct pa_thread *t, PyObject *name);
 
 #endif

@@ -38,26 +38,19 @@ static struct pa_contexts *contexts_here(int make)
     pthread_mutex_lock(&pa_recorder.lock);
     struct pa_contexts *found = pa_contexts_of(interp);
     pthread_mutex_unlock(&pa_recorder.lock);
-    if (found || !make)
-        return found;
+    if (!make || (found && found->variable))
+        return found && found->variable ? found : NULL;
     PyObject *variable = PyContextVar_New("pythonaudit.context", NULL);
     PyObject *type = PyType_FromSpec(&spec);
     struct pa_contexts *made = calloc(1, sizeof *made);
+    found = NULL;
     if (variable && type && made) {
         pthread_mutex_lock(&pa_recorder.lock);
-        found = pa_contexts_of(interp); /* another thread may have been faster */
-        if (!found) {
-            found = pa_contexts_of(NULL);
-            if (!found) {
-                found = made;
-                made = NULL;
-                pa_contexts_add(found);
-            }
+        found = pa_contexts_add(interp, &made);
+        if (!found->variable) { /* another thread may have been faster */
             found->variable = variable;
             found->type = (PyTypeObject *)type;
-            found->interp = interp;
             variable = type = NULL;
-            pa_recorder_touch();
         }
         pthread_mutex_unlock(&pa_recorder.lock);
     }

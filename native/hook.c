@@ -35,6 +35,8 @@ static uint8_t role_of(const char *text)
         return PA_ROLE_INTERPRETER;
     if (!strncmp(text, "cpython.run_", strlen("cpython.run_")))
         return PA_ROLE_RUN;
+    if (!strcmp(text, "import"))
+        return PA_ROLE_IMPORT;
     return PA_ROLE_NONE;
 }
 
@@ -298,7 +300,7 @@ static inline int write_heap(struct pa_thread *t, PyObject *args, const struct p
     struct pa_text_sink sink = {intern_text, &context, t->scratch};
     const struct pa_name *name = called->name;
     uint8_t *heap = t->chunk + t->heap;
-    uint32_t room = t->entries - t->heap - 128; /* an anchor, the context, the entry, and a slot that stays zero */
+    uint32_t room = t->entries - t->heap - 160; /* an anchor, context and trace, the entry, and a slot that stays zero */
     int length = pa_encode_args(heap, room, args, name->rule, pa_recorder.settings.reveal, &sink, ret_notes);
     *ret_name = called->id;
     if (__builtin_expect(context.failed, 0))
@@ -363,7 +365,7 @@ static inline int record(struct pa_thread *t, const char *event, PyObject *args,
     uint16_t notes = name->notes | t->context_notes;
     uint32_t name_word = 0;
     int length = -1;
-    if (t->chunk && t->entries - t->heap >= 160)
+    if (t->chunk && t->entries - t->heap >= 192)
         length = write_heap(t, args, called, &notes, &name_word);
     if (__builtin_expect(length < 0, 0)) {
         if (length == -2)
@@ -373,7 +375,7 @@ static inline int record(struct pa_thread *t, const char *event, PyObject *args,
     }
     if (__builtin_expect(!anchor(t, ticks), 0))
         return pa_thread_renew(t);
-    if (__builtin_expect(t->context_written != t->context_id, 0))
+    if (__builtin_expect(t->context_stale, 0))
         pa_context_write(t);
     struct pa_entry *e = (struct pa_entry *)(t->chunk + t->entries - 32);
     if (name->rule && by == PA_BY_APPLICATION)
@@ -417,11 +419,16 @@ static __attribute__((noinline)) struct pa_thread *record_again(struct pa_thread
     return t;
 }
 
-/* What the beginning of the program, or an interpreter's end, means to us. */
-static __attribute__((noinline)) void act(struct pa_thread *t, uint8_t role)
+/* What the beginning of the program, an import or an interpreter's end means to us. */
+static __attribute__((noinline)) void act(struct pa_thread *t, uint8_t role, PyObject *args)
 {
     if (role == PA_ROLE_RUN) {
         pa_paths_note(t->scratch);
+        return;
+    }
+    if (role == PA_ROLE_IMPORT) {
+        if (args && Py_SIZE(args) > 0)
+            pa_trace_imported(t, pa_tuple_item(args, 0));
         return;
     }
     pa_contexts_end();
@@ -471,7 +478,7 @@ int pa_hook(const char *event, PyObject *args, void *unused)
     if (__builtin_expect(r == 1, 0) && !(t = record_again(t, event, args, ticks, &role)))
         return 0;
     if (__builtin_expect(role != PA_ROLE_NONE, 0))
-        act(t, role);
+        act(t, role, args);
     t->busy = 0;
     return 0;
 }

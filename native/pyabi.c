@@ -7,6 +7,10 @@
 extern const char _PyRuntime[] __attribute__((weak));
 extern PyObject *PyCode_GetCode(PyCodeObject *code) __attribute__((weak)); /* 3.11 */
 
+/* Exported by each from 3.10 to 3.13; where a later one has them no more, nothing is found. */
+extern PyObject *_PyObject_GenericGetAttrWithDict(PyObject *, PyObject *, PyObject *, int) __attribute__((weak));
+extern PyObject *_PyType_Lookup(PyTypeObject *, PyObject *) __attribute__((weak));
+
 #ifdef Py_GIL_DISABLED
 #define FREE_THREADED 1
 #else
@@ -164,6 +168,25 @@ size_t pa_type_module(PyTypeObject *type, uint8_t *out, size_t room)
     }
     pa_release(namespace);
     return length;
+}
+
+PyObject *pa_plain_attribute(PyObject *object, PyObject *name)
+{
+    return _PyObject_GenericGetAttrWithDict ? _PyObject_GenericGetAttrWithDict(object, name, NULL, 1) : NULL;
+}
+
+int pa_has_plain_attribute(PyTypeObject *type, PyObject *name)
+{
+    return _PyType_Lookup && (PyType_GetFlags(type) & Py_TPFLAGS_HEAPTYPE) &&
+           PyType_GetSlot(type, Py_tp_getattro) == (void *)PyObject_GenericGetAttr && !_PyType_Lookup(type, name);
+}
+
+PyObject *pa_str_new(const char *text)
+{
+    PyObject *str = PyUnicode_FromString(text);
+    if (!str)
+        PyErr_Clear();
+    return str;
 }
 
 int pa_code_read(PyObject *code, struct pa_code_view *ret)

@@ -31,7 +31,7 @@
 
 #ifdef Py_LIMITED_API
 /* exported by every CPython from 3.10 to 3.15, but not part of the limited API */
-extern PyTypeObject PyCode_Type;
+extern PyTypeObject PyCode_Type, PyContextVar_Type;
 PyCodeObject *PyCode_NewEmpty(const char *filename, const char *name, int first_line);
 int PyCode_Addr2Line(PyCodeObject *code, int byte_offset);
 PyFrameObject *PyFrame_GetBack(PyFrameObject *frame);
@@ -168,6 +168,17 @@ static inline const char *pa_bytes_data(PyObject *bytes)
         return PyBytes_AsString(bytes);
     return (const char *)bytes + pa_offsets.bytes_data;
 }
+
+/* An attribute of an object as object.__getattribute__ finds it. NULL, and no exception: there is none, or this
+ * version has no function for that. A new reference. Runs nobody's code if pa_has_plain_attribute. */
+PyObject *pa_plain_attribute(PyObject *object, PyObject *name);
+
+/* Whether that attribute of instances of a class can only be what was stored in them: no descriptor of that
+ * name, no __getattribute__ of its own. */
+int pa_has_plain_attribute(PyTypeObject *type, PyObject *name);
+
+/* A new str, which the collector does not track: making one runs nobody's code. NULL, and no exception: no memory. */
+PyObject *pa_str_new(const char *text);
 
 /* tp_name: UTF-8; "?" when it cannot be read. */
 static inline const char *pa_type_name(PyTypeObject *type)

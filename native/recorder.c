@@ -367,6 +367,8 @@ static void write_owner(struct pa_thread *t)
     pa_commit(&o->commit, t->generation);
     pa_thread_anchor(t);
     t->context_written = 0;
+    memset(t->trace_written, 0, sizeof t->trace_written);
+    pa_context_compare(t);
     if (t->counts)
         memset(t->counts, 0, PA_EVENT_RULES * sizeof *t->counts);
 }

@@ -36,7 +36,7 @@ struct pa_name {
     char text[];                        /* as raised */
 };
 
-enum { PA_ROLE_NONE, PA_ROLE_END, PA_ROLE_INTERPRETER, PA_ROLE_RUN };
+enum { PA_ROLE_NONE, PA_ROLE_END, PA_ROLE_INTERPRETER, PA_ROLE_RUN, PA_ROLE_IMPORT };
 
 struct pa_name_slot {
     const char *address;
@@ -65,6 +65,9 @@ struct pa_thread {
     uint32_t context_written;           /* the one that the chunk says */
     uint32_t strings;                   /* number of the segment */
     uint16_t context_notes;
+    uint8_t context_stale;              /* the chunk says another context, or another span */
+    uint64_t trace[3];                  /* ids of the last event's trace (two halves) and span */
+    uint64_t trace_written[3];
     uint8_t busy;
     struct pa_thread *next;             /* idle */
     struct pa_thread *another;          /* of this process image, idle or not */
@@ -134,11 +137,18 @@ int pa_thread_chunk(struct pa_thread *t, uint32_t bytes);
 int pa_thread_anchor(struct pa_thread *t);
 
 /* The thread is in no context, until pa_context_find says otherwise. */
+static inline void pa_context_compare(struct pa_thread *t)
+{
+    t->context_stale = t->context_id != t->context_written || memcmp(t->trace, t->trace_written, sizeof t->trace);
+}
+
 static inline void pa_context_forget(struct pa_thread *t)
 {
     t->context_number = 0;
     t->context_id = 0;
     t->context_notes = 0;
+    memset(t->trace, 0, sizeof t->trace);
+    pa_context_compare(t);
 }
 
 /* Begins another segment. Results as of pa_thread_chunk. */

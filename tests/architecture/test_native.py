@@ -22,13 +22,13 @@ NOT_IN_HOOK = (
     r"(?:PyErr_(?!Occurred)\w+|PyObject_(?:Repr|Str|ASCII|Bytes|Hash|RichCompare\w*|Call\w*"
     r"|GetAttr\w*|SetAttr\w*|GetItem|Size|IsTrue|GetIter)|PyUnicode_(?:AsUTF8\w*|FromFormat\w*"
     r"|FromString\w*|AsEncoded\w*)|PyMem_\w+|PyObject_(?:Malloc|Realloc|Free)|PyRun_\w+"
-    r"|PyImport_\w+|PyGILState_\w+|PyEval_(?:SaveThread|RestoreThread|CallObject\w*)"
+    r"|PyImport_(?!GetModuleDict)\w+|PyGILState_\w+|PyEval_(?:SaveThread|RestoreThread|CallObject\w*)"
     r"|PySequence_\w+|PyMapping_\w+|PyNumber_\w+|PyLong_AsLong(?!LongAndOverflow)\w*|Py_BuildValue|PySys_Audit\w*)"
 )
 #: What is called for every event.
 HOOK_FILES = (
     *("hook.c", "encode.c", "value.c", "json.c", "mask.c", "mask_command.c"),
-    *("context.c", "frames.c", "origin.c", "intern.c", "segment.c"),
+    *("context.c", "trace.c", "frames.c", "origin.c", "intern.c", "segment.c"),
 )
 #: What knows nothing of Python.
 WITHOUT_PYTHON = (

@@ -3,8 +3,9 @@
 usage: cost_child.py HOOK DEPTH EVENTS LOOPS
 
 HOOK is bare (none), idle (one in C that does nothing, the floor for any recorder), pythonaudit,
-context (the same, and all events in a context), python (one in Python that does nothing), json (one that writes a line of JSON for each event) or
-json-stack (the same with the stack: what one would write instead of us).
+context (the same, with all events in a context), python (one in Python that does nothing), json (one
+that writes a line of JSON for each event) or json-stack (the same with the stack: what one would write
+instead of us).
 Prints nanoseconds of processor time for each `sys.audit("app.event", 1, "x")`, loop included, one
 number a loop; the first is cold.
 
