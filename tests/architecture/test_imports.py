@@ -33,6 +33,7 @@ APART_IMPORTED_BY = {"_recorder": {"recorder"}, "recorder": {"__init__", "cli"}}
 
 #: Third-party packages and where they may be imported.
 HOMES = {
+    "asgiref": {"recorder"},  # of Django, which alone imports recorder.django
     "duckdb": {"query"},
     "numpy": {"archive", "journal"},
     "orjson": {"journal"},
@@ -41,6 +42,9 @@ HOMES = {
 }
 #: What the recorder may import in somebody else's process: what `site` has imported anyway.
 RECORDER_STDLIB = {"builtins", "io", "os", "site", "stat", "sys"}
+#: The middlewares are imported by frameworks, which have these anyway.
+MIDDLEWARES = {"recorder.asgi", "recorder.django", "recorder.wsgi"}
+MIDDLEWARE_STDLIB = {"collections", "typing"}
 #: Modules that `run`, `env` and `doctor` need: a base installation has nothing but Python.
 BASE = (
     "pythonaudit",
@@ -89,6 +93,8 @@ def violation(module: str, name: str) -> str | None:
     unit = module.split(".")[0]
     top, _, rest = name.partition(".")
     if top != "pythonaudit":
+        if module in MIDDLEWARES and top in MIDDLEWARE_STDLIB:
+            return None
         return foreign_violation(unit, top)
     target = rest.split(".")[0]
     if not target or target == unit or target.startswith("__version"):
