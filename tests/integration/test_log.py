@@ -413,3 +413,37 @@ def test_json_on_a_terminal_says_the_same(trail: Path) -> None:
 def test_follow_ends_at_the_moment_that_is_too_late(trail: Path) -> None:
     done = commands.run(trail, "log", "-f", "--until", "2026-11-22T14:30:34Z", "--format", "jsonl", timeout=300)
     assert names(done) == ["open"]
+
+
+def test_contexts(tmp_path: Path) -> None:
+    writer = SegmentWriter()
+    thread = writer.thread()
+    for number in range(4):
+        thread.context({"user": f"john{number}", "step": number, "yes": True, "odd": {"$float": "nan"}})
+        thread.event("app.step", [number])
+    thread.context(None)
+    thread.event("app.none")
+    writer.save(tmp_path)
+
+    def steps(*options: str) -> list[int]:
+        done = commands.run(tmp_path, "log", "--format", "jsonl", *options)
+        assert (done.returncode, done.stderr) == (0, "" if done.stdout else done.stderr)
+        return [json.loads(line).get("args", [None])[0] for line in done.stdout.splitlines()]
+
+    assert steps("--context", "user=john[12]") == [1, 2]
+    assert steps("--context", "user=john*", "--context", "step=2") == [2]
+    assert steps("--context", "user=john1", "--context", "user=john2") == []
+    assert steps("--context", "yes=true", "-n", "1") == [3]
+    assert steps("--context", 'odd={"$float":"nan"}') == [0, 1, 2, 3]
+    assert steps("--context", "no=*") == []
+    assert steps("--where", "context->>'user' = 'john3'") == [3]
+    assert steps("--where", "context is null") == [None]
+    (row,) = csv.DictReader(io.StringIO(commands.run(tmp_path, "log", "--format", "csv", "-n", "1").stdout))
+    assert row["context"] == ""
+    rows = list(csv.DictReader(io.StringIO(commands.run(tmp_path, "log", "--format", "csv").stdout)))
+    assert json.loads(rows[1]["context"]) == {"user": "john1", "step": 1, "yes": True, "odd": {"$float": "nan"}}
+    for wrong in ("user", "=x", ""):
+        done = commands.run(tmp_path, "log", "--context", wrong)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert "such as user=john*" in done.stderr
