@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +24,8 @@ def fetch(tmp_path_factory: pytest.TempPathFactory) -> Fetch:
         key = (str(interpreter.base), *names)
         if key not in kept:
             place = tmp_path_factory.mktemp("packages")
-            command = [str(interpreter.base), "-m", "pip", "install", "-qq", "--target", str(place), *names]
+            pip = [sys.executable, "-m", "pip", "--python", str(interpreter.base)]  # which may have no pip
+            command = [*pip, "install", "-qq", "--target", str(place), *names]
             quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
             done = subprocess.run(command, env=unrecorded(os.environ) | quiet, capture_output=True, text=True)
             if done.returncode != 0:

@@ -128,7 +128,7 @@ for n in range(8000):
 
 
 RANDOM = """
-import os, random, sys, threading
+import os, pythonaudit, random, sys, threading
 sys.setswitchinterval(1e-5)
 CHARACTERS = [chr(c) for c in (97, 61, 58, 34, 10, 0x7f, 0xe9, 0x65e5, 0x1f600, 0xdc80)]
 ATOMS = [None, True, 0, -1, 2**63, -(2**1030), 0.1, float("nan"), "password=x", "token: y z", object(), len]
@@ -151,7 +151,9 @@ def work(seed):
     chance = random.Random(seed)
     for n in range(200):
         name = chance.choice((*NAMES, f"random.{n}", f"Random: n={n} é"))
-        sys.audit(name, *(anything(chance) for _ in range(chance.randrange(6))))
+        fields = {chance.choice(("user", "password", "x" * 5000, "\udc80é")): anything(chance) for _ in range(n % 3)}
+        with pythonaudit.context(**fields):
+            sys.audit(name, *(anything(chance) for _ in range(chance.randrange(6))))
 
 threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
 for t in threads: t.start()
