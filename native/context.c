@@ -125,5 +125,9 @@ void pa_context_write(struct pa_thread *t)
         pa_commit(&e->commit, t->generation);
         memcpy(t->trace_written, t->trace, sizeof t->trace);
     }
+    if (t->unnamed) {
+        t->unnamed = 0;
+        pa_name_write(t);
+    }
     t->context_stale = 0;
 }

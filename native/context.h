@@ -56,8 +56,11 @@ void pa_contexts_end(void);
  * 0, or -1: the context could not be written into the segment. */
 int pa_context_find(struct pa_thread *t);
 
-/* Writes the entries that say so. Needs 64 bytes. */
+/* Writes the entries that say so, and the thread's name where the chunk lacks it. Needs 96 bytes. */
 void pa_context_write(struct pa_thread *t);
+
+/* thread_name.c: writes the name of the thread, if it can be had. Needs 32 bytes. */
+void pa_name_write(struct pa_thread *t);
 
 /* trace.c: the current span, zeroes for none, into ret_ids: the trace id's two halves and the span id. */
 void pa_trace_find(struct pa_spans *spans, uint64_t ret_ids[3]);

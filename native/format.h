@@ -123,7 +123,8 @@ enum {
     PA_ENTRY_COUNT = 4,         /* events counted instead of recorded; grows in place */
     PA_ENTRY_META = 5,          /* JSON object of attributes of the process */
     PA_ENTRY_CONTEXT = 6,       /* the context of the events that follow */
-    PA_ENTRY_TRACE = 7          /* the span of a distributed trace that they are in */
+    PA_ENTRY_TRACE = 7,         /* the span of a distributed trace that they are in */
+    PA_ENTRY_THREAD = 8         /* the name of their thread */
 };
 
 enum { PA_SOURCE_INTERPRETER = 1, PA_SOURCE_STDLIB = 2, PA_SOURCE_APPLICATION = 3 };
@@ -212,6 +213,14 @@ struct pa_trace {
     uint8_t span[8];            /* 24 */
 };
 
+struct pa_thread_entry {
+    uint32_t commit;
+    uint8_t kind;               /*  4  PA_ENTRY_THREAD */
+    uint8_t pad[3];
+    uint32_t name;              /*  8  string id */
+    uint32_t reserved[5];
+};
+
 /* definitions; ids start at 1, 0 is "none" */
 struct pa_string {
     uint32_t commit;
@@ -245,7 +254,7 @@ _Static_assert(sizeof(struct pa_chunk) == PA_CHUNK_HEADER_SIZE, "chunk header");
 _Static_assert(sizeof(struct pa_entry) == 32 && sizeof(struct pa_owner) == 32 &&
                sizeof(struct pa_anchor) == 32 && sizeof(struct pa_count) == 32 &&
                sizeof(struct pa_meta) == 32 && sizeof(struct pa_context_entry) == 32 &&
-               sizeof(struct pa_trace) == 32, "entries");
+               sizeof(struct pa_trace) == 32 && sizeof(struct pa_thread_entry) == 32, "entries");
 _Static_assert(sizeof(struct pa_string) == 16 && sizeof(struct pa_code) == 16 &&
                sizeof(struct pa_node) == 16, "definitions");
 

@@ -300,7 +300,7 @@ static inline int write_heap(struct pa_thread *t, PyObject *args, const struct p
     struct pa_text_sink sink = {intern_text, &context, t->scratch};
     const struct pa_name *name = called->name;
     uint8_t *heap = t->chunk + t->heap;
-    uint32_t room = t->entries - t->heap - 160; /* an anchor, context and trace, the entry, and a slot that stays zero */
+    uint32_t room = t->entries - t->heap - 192; /* anchor, context, trace, name, the entry, and a slot that stays zero */
     int length = pa_encode_args(heap, room, args, name->rule, pa_recorder.settings.reveal, &sink, ret_notes);
     *ret_name = called->id;
     if (__builtin_expect(context.failed, 0))
@@ -365,7 +365,7 @@ static inline int record(struct pa_thread *t, const char *event, PyObject *args,
     uint16_t notes = name->notes | t->context_notes;
     uint32_t name_word = 0;
     int length = -1;
-    if (t->chunk && t->entries - t->heap >= 192)
+    if (t->chunk && t->entries - t->heap >= 224)
         length = write_heap(t, args, called, &notes, &name_word);
     if (__builtin_expect(length < 0, 0)) {
         if (length == -2)

@@ -181,6 +181,39 @@ int pa_has_plain_attribute(PyTypeObject *type, PyObject *name)
            PyType_GetSlot(type, Py_tp_getattro) == (void *)PyObject_GenericGetAttr && !_PyType_Lookup(type, name);
 }
 
+int pa_str_begins(PyObject *str, const char *text, size_t length, int whole)
+{
+    struct pa_text view;
+    return str && Py_TYPE(str) == &PyUnicode_Type && pa_str_read(str, &view) == 0 && view.ascii &&
+           (size_t)view.length >= length && (!whole || (size_t)view.length == length) &&
+           memcmp(view.data, text, length) == 0;
+}
+
+PyObject *pa_dict_item(PyObject *dict, const char *key, int whole, int most)
+{
+    PyObject *found = NULL, *name, *value;
+    Py_ssize_t position = 0;
+    size_t length = strlen(key);
+    if (!pa_take(dict))
+        return NULL;
+    for (int i = 0; i < most && !found && PyDict_Next(dict, &position, &name, &value); i++)
+        if (pa_str_begins(name, key, length, whole))
+            found = value;
+    Py_XINCREF(found);
+    pa_release(dict);
+    return found;
+}
+
+PyObject *pa_module_item(const char *module, const char *key)
+{
+    PyObject *modules = PyImport_GetModuleDict(), *found = NULL;
+    PyObject *imported = modules && Py_TYPE(modules) == &PyDict_Type ? pa_dict_item(modules, module, 1, 1 << 20) : NULL;
+    if (imported && Py_TYPE(imported) == &PyModule_Type)
+        found = pa_dict_item(PyModule_GetDict(imported), key, 1, 1000);
+    Py_XDECREF(imported);
+    return found;
+}
+
 PyObject *pa_str_new(const char *text)
 {
     PyObject *str = PyUnicode_FromString(text);

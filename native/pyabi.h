@@ -177,6 +177,16 @@ PyObject *pa_plain_attribute(PyObject *object, PyObject *name);
  * name, no __getattribute__ of its own. */
 int pa_has_plain_attribute(PyTypeObject *type, PyObject *name);
 
+/* Whether it is an exact str that begins with this ASCII text, or is it. */
+int pa_str_begins(PyObject *str, const char *text, size_t length, int whole);
+
+/* The value of a dict, or of a dict's subclass, under a key that is (or begins with) this text, among the first
+ * `most`. NULL: none, or it cannot be read now. A new reference. */
+PyObject *pa_dict_item(PyObject *dict, const char *key, int whole, int most);
+
+/* The same of a module that is imported, by their names. */
+PyObject *pa_module_item(const char *module, const char *key);
+
 /* A new str, which the collector does not track: making one runs nobody's code. NULL, and no exception: no memory. */
 PyObject *pa_str_new(const char *text);
 

@@ -367,6 +367,7 @@ static void write_owner(struct pa_thread *t)
     pa_commit(&o->commit, t->generation);
     pa_thread_anchor(t);
     t->context_written = 0;
+    t->unnamed = t->tid != pa_recorder.who.pid;
     memset(t->trace_written, 0, sizeof t->trace_written);
     pa_context_compare(t);
     if (t->counts)
@@ -414,6 +415,7 @@ static struct pa_thread *enter_locked(unsigned *ret_reason)
         t->segment->writers++;
         memset(t->names, 0, sizeof t->names);
         t->strings = r->segments;
+        t->name_id = 0;
         pa_context_forget(t);
     }
     if (t->epoch != r->epoch)
@@ -430,6 +432,8 @@ static struct pa_thread *enter_locked(unsigned *ret_reason)
     t->contexts = contexts;
     t->interpreter = interpreter;
     t->interpreters = __atomic_load_n(&r->interpreters, __ATOMIC_RELAXED);
+    if (fresh)
+        t->name_id = 0;
     if (fresh && t->chunk) {
         if (t->entries - t->heap >= 96)
             write_owner(t);

@@ -65,7 +65,9 @@ struct pa_thread {
     uint32_t context_written;           /* the one that the chunk says */
     uint32_t strings;                   /* number of the segment */
     uint16_t context_notes;
-    uint8_t context_stale;              /* the chunk says another context, or another span */
+    uint8_t context_stale;              /* the chunk says another context or span, or no name yet */
+    uint8_t unnamed;                    /* an owner was written, and no name looked for since */
+    uint32_t name_id;                   /* string id of its name in the segment; 0: not known */
     uint64_t trace[3];                  /* ids of the last event's trace (two halves) and span */
     uint64_t trace_written[3];
     uint8_t busy;
@@ -139,7 +141,8 @@ int pa_thread_anchor(struct pa_thread *t);
 /* The thread is in no context, until pa_context_find says otherwise. */
 static inline void pa_context_compare(struct pa_thread *t)
 {
-    t->context_stale = t->context_id != t->context_written || memcmp(t->trace, t->trace_written, sizeof t->trace);
+    t->context_stale = t->context_id != t->context_written || memcmp(t->trace, t->trace_written, sizeof t->trace) ||
+                       t->unnamed;
 }
 
 static inline void pa_context_forget(struct pa_thread *t)

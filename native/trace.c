@@ -24,30 +24,6 @@
 
 static const char package[] = "opentelemetry";
 
-static int begins(PyObject *str, const char *text, size_t length, int whole)
-{
-    struct pa_text view;
-    return str && Py_TYPE(str) == &PyUnicode_Type && pa_str_read(str, &view) == 0 && view.ascii &&
-           (size_t)view.length >= length && (!whole || (size_t)view.length == length) &&
-           memcmp(view.data, text, length) == 0;
-}
-
-/* Of a dict with str keys, subclasses included; what cannot be read now has nothing. A new reference. */
-static PyObject *item(PyObject *dict, const char *name, int whole, int most)
-{
-    PyObject *key, *value, *found = NULL;
-    Py_ssize_t position = 0;
-    size_t length = strlen(name);
-    if (!pa_take(dict))
-        return NULL;
-    for (int i = 0; i < most && !found && PyDict_Next(dict, &position, &key, &value); i++)
-        if (begins(key, name, length, whole))
-            found = value;
-    Py_XINCREF(found);
-    pa_release(dict);
-    return found;
-}
-
 static int is_class(PyTypeObject *type, const char *name, const char *module)
 {
     uint8_t text[64];
@@ -58,17 +34,13 @@ static int is_class(PyTypeObject *type, const char *name, const char *module)
 
 static PyObject *find_variable(void)
 {
-    PyObject *modules = PyImport_GetModuleDict(), *module, *runtime = NULL, *variable = NULL;
-    module = modules && Py_TYPE(modules) == &PyDict_Type ? item(modules, "opentelemetry.context", 1, 1 << 20) : NULL;
-    if (module && Py_TYPE(module) == &PyModule_Type)
-        runtime = item(PyModule_GetDict(module), "_RUNTIME_CONTEXT", 1, 1000);
+    PyObject *runtime = pa_module_item("opentelemetry.context", "_RUNTIME_CONTEXT"), *variable = NULL;
     PyObject *name = runtime ? pa_str_new("_current_context") : NULL;
     if (name && is_class(Py_TYPE(runtime), "ContextVarsRuntimeContext", "opentelemetry.context.contextvars_context") &&
         pa_has_plain_attribute(Py_TYPE(runtime), name))
         variable = pa_plain_attribute(runtime, name);
     Py_XDECREF(name);
     Py_XDECREF(runtime);
-    Py_XDECREF(module);
     if (variable && Py_TYPE(variable) != &PyContextVar_Type) {
         Py_DECREF(variable);
         return NULL;
@@ -91,7 +63,7 @@ static struct pa_contexts *contexts_of(struct pa_thread *t)
 void pa_trace_imported(struct pa_thread *t, PyObject *name)
 {
     struct pa_contexts *c = t->contexts;
-    if (!(c && c->spans.tries) && !begins(name, package, sizeof package - 1, 0))
+    if (!(c && c->spans.tries) && !pa_str_begins(name, package, sizeof package - 1, 0))
         return;
     if (c && c->spans.variable)
         return;
@@ -162,7 +134,7 @@ void pa_trace_find(struct pa_spans *spans, uint64_t ret_ids[3])
     PyObject *current = NULL, *span = NULL;
     if (PyContextVar_Get(spans->variable, NULL, &current) == 0 && current &&
         (PyType_GetFlags(Py_TYPE(current)) & Py_TPFLAGS_DICT_SUBCLASS) &&
-        (span = item(current, "current-span", 0, KEYS_MAX)))
+        (span = pa_dict_item(current, "current-span", 0, KEYS_MAX)))
         read_span(spans, span, ret_ids);
     Py_XDECREF(span);
     Py_XDECREF(current);

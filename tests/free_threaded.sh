@@ -17,7 +17,7 @@ MIRROR=${MIRROR:-http://deb.debian.org/debian}
 KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 TESTS=(
 	tests/integration/test_free_threaded.py tests/integration/test_lifecycle.py tests/integration/test_names.py
-	tests/integration/test_stacks.py
+	tests/integration/test_stacks.py tests/integration/test_context.py
 )
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pythonaudit/free-threaded

@@ -130,6 +130,10 @@ class ThreadWriter:
         named = self.segment.string(text) if text else 0
         self._chunk(256).add(layout.CONTEXT, kind=layout.ENTRY_CONTEXT, fields=named)
 
+    def named(self, name: str) -> None:
+        """The thread is called so."""
+        self._chunk(256).add(layout.THREAD, kind=layout.ENTRY_THREAD, name=self.segment.string(name))
+
     def trace(self, trace: bytes, span: bytes) -> None:
         """The events that follow are in this span; zeroes: in none."""
         self._chunk(256).add(layout.TRACE, kind=layout.ENTRY_TRACE, trace=trace, span=span)

@@ -132,12 +132,27 @@ def contexts() -> SegmentWriter:
     return writer
 
 
+def named() -> SegmentWriter:
+    """Threads with names: told late, told anew, and taken over by a thread without."""
+    writer = SegmentWriter()
+    first, second = writer.thread(slot=2, tid=124), writer.thread(slot=3, tid=125)
+    first.event("not yet", inline=True)
+    first.named("worker-1")
+    first.event("named", stack=MAIN)
+    first.named('caf\xe9 "2"')
+    first.event("renamed", stack=MAIN)
+    second.take_over(first)
+    second.event("of a thread without")
+    return writer
+
+
 SAMPLES: dict[str, Callable[[], bytes]] = {
     "plain": lambda: plain().build(),
     "arguments": lambda: arguments().build(),
     "messages": lambda: messages().build(),
     "threads": lambda: threads().build(layout.STATE_ROTATED),
     "clocks": lambda: clocks().build(),
+    "named": lambda: named().build(),
     "contexts": lambda: contexts().build(),
     # What a killed process leaves: open, and allocated further than it was used.
     "unfinished": lambda: plain().build(layout.STATE_OPEN) + bytes(131072),

@@ -28,7 +28,7 @@ NOT_IN_HOOK = (
 #: What is called for every event.
 HOOK_FILES = (
     *("hook.c", "encode.c", "value.c", "json.c", "mask.c", "mask_command.c"),
-    *("context.c", "trace.c", "frames.c", "origin.c", "intern.c", "segment.c"),
+    *("context.c", "trace.c", "thread_name.c", "frames.c", "origin.c", "intern.c", "segment.c"),
 )
 #: What knows nothing of Python.
 WITHOUT_PYTHON = (

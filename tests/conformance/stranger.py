@@ -203,7 +203,7 @@ class Segment:
         entries = list(self.entries(chunk))
         bottom = chunk.size - len(entries) * chunk.entry_size
         slot = tid = interpreter = number = -1
-        fields, trace, span = 0, bytes(16), bytes(8)
+        fields, trace, span, called = 0, bytes(16), bytes(8), 0
         anchor = self.u64(128), self.u64(136), self.u64(144)
         heap_bytes = 0
         for at in entries:
@@ -211,7 +211,9 @@ class Segment:
             if kind == 2:
                 slot, tid, interpreter = self.u32(at + 8), self.u32(at + 12), self.u32(at + 16)
                 number = self.u64(at + 24)
-                fields, trace, span = 0, bytes(16), bytes(8)
+                fields, trace, span, called = 0, bytes(16), bytes(8), 0
+            elif kind == 8:
+                called = self.u32(at + 8)
             elif kind == 6:
                 fields = self.u32(at + 8)
             elif kind == 7:
@@ -248,6 +250,7 @@ class Segment:
                         "source": SOURCES.get(self.data[at + 5], "unknown"),
                         "args": self.arguments(self.data[begin:end]),
                         "tid": tid,
+                        "thread": self.string(called),
                         "interpreter": interpreter,
                         "stack": self.stack(self.u32(at + 20)),
                         "context": self.context(fields, trace, span),

@@ -66,6 +66,7 @@ def ours(data: bytes) -> list[dict[str, Any]]:
             "source": event.source,
             "args": event.values,
             "tid": event.tid,
+            "thread": event.thread.name or "",
             "interpreter": event.interpreter,
             "stack": [
                 {"file": file, "function": function} | ({"line": line} if line else {})

@@ -26,7 +26,7 @@ from pythonaudit.journal.stacks import Frame
 # The keys of an event, in the order of its JSON.
 COLUMNS = (
     *("time", "event", "category", "source", "args", "fields", "template", "id", "host", "boot"),
-    *("process", "pid", "ppid", "tid", "interpreter", "run", "python", "exe", "argv", "cwd"),
+    *("process", "pid", "ppid", "tid", "thread", "interpreter", "run", "python", "exe", "argv", "cwd"),
     *("uid", "user", "stack", "package", "context", "notes"),
 )
 

@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
         ("pid", pa.uint32()),
         ("ppid", pa.uint32()),
         ("tid", pa.uint32()),
+        ("thread", _TEXT),
         ("interpreter", pa.uint32()),
         ("run", _TEXT),
         ("python", _TEXT),
@@ -100,6 +101,7 @@ def batch(decoder: SegmentDecoder, rows: Column, schema: pa.Schema) -> pa.Record
         "slot": pa.array(events.slot, pa.uint32()),
         "number": pa.array(events.number, pa.uint64()),
         "tid": pa.array(events.tid, pa.uint32()),
+        "thread": _threads(decoder, events),
         "interpreter": pa.array(events.interpreter, pa.uint32()),
         "context": _contexts(decoder, events),
         "notes": notes_of(events),
@@ -192,6 +194,13 @@ def names_of(decoder: SegmentDecoder, events: Events) -> Names:
 @cache
 def _catalog_names() -> pa.Array:
     return pa.array(catalog.events(), pa.string())
+
+
+def _threads(decoder: SegmentDecoder, events: Events) -> pa.DictionaryArray:
+    segment = decoder.segment
+    known, which = texts.rank(events.thread, len(segment.string_start))
+    found = [segment.text(number) if number else None for number in known.tolist()]
+    return texts.dictionary(which, pa.array(found, pa.string()))
 
 
 def _contexts(decoder: SegmentDecoder, events: Events) -> pa.DictionaryArray:

@@ -92,10 +92,11 @@ class Name:
 class Thread:
     """A thread (slot) of a process in an interpreter, with the JSON of both around an event's number."""
 
-    __slots__ = ("after", "before", "interpreter", "process", "slot", "tid")
+    __slots__ = ("after", "before", "interpreter", "name", "process", "slot", "tid")
 
-    def __init__(self, process: Process, slot: int, tid: int, interpreter: int) -> None:
+    def __init__(self, process: Process, slot: int, tid: int, interpreter: int, name: str | None) -> None:
         self.process, self.slot, self.tid, self.interpreter = process, slot, tid, interpreter
+        self.name = name
         self.before = b',"id":"%s/%d/' % (process.id.encode(), slot)
         attributes = {
             "host": process.host,
@@ -104,6 +105,7 @@ class Thread:
             "pid": process.pid,
             "ppid": process.ppid,
             "tid": tid,
+            "thread": name,
             "interpreter": interpreter,
             "run": process.run,
             "python": process.python,
@@ -300,7 +302,7 @@ class SegmentDecoder:
         self._report = report or segment.damage.append
         self.process = build_process(segment.header, segment.attributes, uid)
         self._names: dict[int, Name] = {}
-        self._threads: dict[tuple[int, int, int], Thread] = {}
+        self._threads: dict[tuple[int, int, int, int], Thread] = {}
         self.contexts = Contexts(segment, self._report)
         self._said = self._said_bytes = 0
 
@@ -332,30 +334,31 @@ class SegmentDecoder:
     def events(self, rows: Column) -> Iterator[Event]:
         """The events at these positions of `segment.events`, in this order."""
         data, names, threads = bytes(self.segment.data), self._names, self._threads
-        key, thread = (-1, -1, -1), None
+        key, thread = (-1, -1, -1, -1), None
         for begin in range(0, len(rows), _ROWS):
             places = rows[begin : begin + _ROWS]
             columns = (column.tolist() for column in self.segment.events.take(places).columns())
             for (
                 moment, source, notes, name_id, inline, stack, start, length, slot, tid, interpreter, number, context,
-                row
+                called, row
             ) in zip(*columns, places.tolist(), strict=True):  # fmt: skip
                 end = start + length
                 if inline:
                     name = Name(data[end : end + inline].decode("utf-8", "replace"))
                 else:
                     name = names.get(name_id) or self.name(name_id)
-                if thread is None or (slot, tid, interpreter) != key:
-                    key = slot, tid, interpreter
+                if thread is None or (slot, tid, interpreter, called) != key:
+                    key = slot, tid, interpreter, called
                     thread = threads.get(key) or self._thread(*key)
                 yield Event(
                     moment, name, source, data[start:end], number, thread, stack, notes, context, self, row
                 )
 
-    def _thread(self, slot: int, tid: int, interpreter: int) -> Thread:
+    def _thread(self, slot: int, tid: int, interpreter: int, called: int) -> Thread:
         if len(self._threads) >= _CACHE_ENTRIES:
             self._threads.clear()
-        thread = self._threads[slot, tid, interpreter] = Thread(self.process, slot, tid, interpreter)
+        name = self.segment.text(called) if called else None
+        thread = self._threads[slot, tid, interpreter, called] = Thread(self.process, slot, tid, interpreter, name)
         return thread
 
     def load_arguments(self, args: bytes) -> list[Any]:

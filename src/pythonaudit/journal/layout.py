@@ -26,7 +26,8 @@ CLOCK_MONOTONIC, CLOCK_TSC, CLOCK_CNTVCT = 1, 2, 3
 CANARY_NOT_SEEN, CANARY_SEEN = 0, 1
 WAY_PRELOAD, WAY_SITE, WAY_FORK = 1, 2, 3
 CHUNK_EVENTS, CHUNK_STRINGS, CHUNK_CODES, CHUNK_NODES = 1, 2, 3, 4
-ENTRY_EVENT, ENTRY_OWNER, ENTRY_ANCHOR, ENTRY_COUNT, ENTRY_META, ENTRY_CONTEXT, ENTRY_TRACE = 1, 2, 3, 4, 5, 6, 7
+ENTRY_EVENT, ENTRY_OWNER, ENTRY_ANCHOR, ENTRY_COUNT, ENTRY_META = 1, 2, 3, 4, 5
+ENTRY_CONTEXT, ENTRY_TRACE, ENTRY_THREAD = 6, 7, 8
 SOURCE_INTERPRETER, SOURCE_STDLIB, SOURCE_APPLICATION = 1, 2, 3
 
 NAME_INLINE = 0x80000000
@@ -222,6 +223,12 @@ TRACE = Shape(
     {"commit": (0, "I"), "kind": (4, "B"), "trace": (8, "16s"), "span": (24, "8s")},
 )
 
+THREAD = Shape(
+    "pa_thread_entry",
+    32,
+    {"commit": (0, "I"), "kind": (4, "B"), "name": (8, "I")},
+)
+
 STRING = Shape(
     "pa_string",
     16,
@@ -244,7 +251,7 @@ NODE = Shape(
 DRAINED_MAGIC = b"PYDRAIN\n"
 DRAINED = struct.Struct("<8s16sII")
 
-SHAPES = (HEADER, CHUNK, EVENT, OWNER, ANCHOR, COUNT, META, CONTEXT, TRACE, STRING, CODE, NODE)
+SHAPES = (HEADER, CHUNK, EVENT, OWNER, ANCHOR, COUNT, META, CONTEXT, TRACE, THREAD, STRING, CODE, NODE)
 
 # Entry sizes of the chunk kinds of this version; a later one may have longer entries.
 ENTRY_SIZES = {

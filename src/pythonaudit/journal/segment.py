@@ -46,7 +46,7 @@ class Events:
 
     `start` and `length` give the arguments in the segment's bytes (length 0: no arguments);
     `name` is a string id, 0 where the name has `inline` bytes behind the arguments instead;
-    `context` is a position in the segment's contexts.
+    `context` is a position in the segment's contexts, `thread` the string id of the thread's name.
     """
 
     time: Column  # int64, ns
@@ -62,6 +62,7 @@ class Events:
     interpreter: Column
     number: Column
     context: Column
+    thread: Column
 
     def __len__(self) -> int:
         return len(self.time)
@@ -354,6 +355,7 @@ class _Entries:
             interpreter=owner["interpreter"][owned],
             number=first[owned] + counted[at],
             context=self._contexts(at, strings),
+            thread=self._threads(at, strings),
         )
 
     def _contexts(self, at: Column, strings: int) -> Column:
@@ -361,11 +363,7 @@ class _Entries:
         kinds = layout.ENTRY_CONTEXT, layout.ENTRY_TRACE
         if not np.isin(self.kind, kinds).any():
             return np.zeros(len(at), np.int32)
-        places = []
-        for kind in kinds:
-            begins, which = self._nearest(kind, layout.ENTRY_OWNER)
-            begins[self.kind[begins] != kind] = -1  # an owner begins without; so does -1, the last entry
-            places.append(begins[which[at]])
+        places = [self._said(kind, at) for kind in kinds]
         pairs, which = np.unique(np.stack(places), axis=1, return_inverse=True)
         known: dict[Context, int] = {_NO_CONTEXT: 0}
         positions = [
@@ -374,6 +372,21 @@ class _Entries:
         ]
         self.contexts = list(known)
         return np.array(positions, np.int32)[which.reshape(-1)]
+
+    def _said(self, kind: int, at: Column) -> Column:
+        """Where an entry of this kind is that holds for each event; -1: its owner begins without."""
+        begins, which = self._nearest(kind, layout.ENTRY_OWNER)
+        begins[(begins < 0) | (self.kind[begins] != kind)] = -1
+        return begins[which[at]]
+
+    def _threads(self, at: Column, strings: int) -> Column:
+        """String ids of the names of threads."""
+        if not (self.kind == layout.ENTRY_THREAD).any():
+            return np.zeros(len(at), np.uint32)
+        said = self._said(layout.ENTRY_THREAD, at)
+        name = np.where(said < 0, 0, self.rows[said, 2])
+        name[name >= strings] = 0
+        return name
 
     def _context(self, fields: int, trace: int, strings: int) -> Context:
         """The context that two entries make; -1: there is none."""
