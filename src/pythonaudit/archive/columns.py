@@ -20,8 +20,21 @@ from pythonaudit.journal.segment import Column, Events
 
 # What is taken as `to_arrow` gives it.
 _SHARED = (
-    *("event", "category", "source", "process", "slot", "number", "host", "boot", "pid", "ppid", "tid"),
-    *("interpreter", "run", "python", "exe", "argv", "cwd", "uid", "user", "package", "version", "notes"),
+    *("event", "category", "source", "process", "slot", "number", "host", "boot", "pid", "ppid", "tid", "thread"),
+    *(
+        "interpreter",
+        "run",
+        "python",
+        "exe",
+        "argv",
+        "cwd",
+        "uid",
+        "user",
+        "package",
+        "version",
+        "context",
+        "notes",
+    ),
 )
 _SHARED_SCHEMA = pa.schema([arrow.SCHEMA.field(name) for name in _SHARED])
 _THOUSAND = 1000

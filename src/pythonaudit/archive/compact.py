@@ -23,7 +23,7 @@ from pythonaudit.journal.segment import Column
 SMALL_EVENTS = 1 << 20  # a batch with as many events is left alone
 _TEXTS = (
     *("event", "category", "source", "template", "process", "host", "boot", "run", "python", "exe", "argv"),
-    *("cwd", "user", "batch", "file", "function", "package", "version", "context"),
+    *("cwd", "user", "batch", "file", "function", "package", "version", "context", "thread"),
 )
 
 

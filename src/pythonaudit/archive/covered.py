@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.journal.chunks import Header
+
+
+_COLUMNS = ["process", "sequence", "drained"]
 
 
 class Covered:
@@ -19,32 +23,33 @@ class Covered:
     """
 
     def __init__(self, archive: Archive) -> None:
-        self._sequences: dict[str, set[int]] = defaultdict(set)
+        self._drained: dict[str, dict[int, int]] = defaultdict(dict)
         for entry in archive.entries():
             for part in entry.of("segments"):
                 try:
-                    self.add(pq.read_table(archive.path(part), columns=["process", "sequence"], partitioning=None))
+                    self.add(pq.read_table(archive.path(part), columns=_COLUMNS, partitioning=None))
                 except (OSError, pa.ArrowException) as error:
                     archive.note(archive.path(part), error)
 
     def add(self, segments: pa.Table) -> None:
         """Further rows of the table `segments`."""
-        pairs = zip(segments["process"].to_pylist(), segments["sequence"].to_pylist(), strict=True)
-        for process, sequence in pairs:
-            self._sequences[process].add(sequence)
+        for process, sequence, drained in zip(*(segments[name].to_pylist() for name in _COLUMNS), strict=True):
+            self._drained[process][sequence] = drained
 
     def has(self, header: Header) -> bool:
         """Whether all events of a segment are in the archive."""
-        return header.sequence in self._sequences.get(header.process.hex(), ())
+        return header.sequence in self._drained.get(header.process.hex(), ())
 
     def leading(self, process: bytes) -> int:
         """How many segments of a process, from the first on, are there without a gap."""
-        known = self._sequences.get(process.hex(), set())
+        known = self._drained.get(process.hex(), {})
         count = 0
         while count in known:
             count += 1
         return count
 
-    def of(self, process: str) -> frozenset[int]:
-        """The numbers of the segments of a process that are there."""
-        return frozenset(self._sequences.get(process, ()))
+    def segments(self) -> Iterator[tuple[str, int, int]]:
+        """Process, `sequence` and `drained` of each."""
+        for process, known in self._drained.items():
+            for sequence, drained in known.items():
+                yield process, sequence, drained

@@ -38,7 +38,8 @@ from pythonaudit.journal.survey import Recorded
 _KEPT_GROUPS = 4
 _KEPT_BATCHES = 4
 _COLUMNS = ["time", "nanosecond", "event", "source", "args", "slot", "number", "tid", "interpreter", "stack"]
-_COLUMNS += ["package", "version", "notes"]
+_COLUMNS += ["package", "version", "context", "thread", "notes"]
+_DICTIONARIES = ["event", "source", "process", "package", "version", "context", "thread"]
 _SOURCES = {name: number for number, name in layout.SOURCES.items()}
 _NOTES = {name: 1 << bit for bit, name in enumerate(layout.NOTES)}
 
@@ -64,9 +65,9 @@ class ArchivedSegments:
         """Whether all events of a segment are in the archive."""
         return self._covered.has(header)
 
-    def sequences(self, process: str) -> frozenset[int]:
-        """The numbers of the segments of a process that are in the archive."""
-        return self._covered.of(process)
+    def segments(self) -> Iterator[tuple[str, int, int]]:
+        """Process, `sequence` and `drained` of each segment that is in the archive."""
+        return self._covered.segments()
 
     def recorded(self) -> Iterator[Recorded]:
         """What each segment says of its process, and what was counted or lost."""
@@ -148,7 +149,7 @@ class ArchivedSegments:
 
     def _read_group(self, part: Part, group: int) -> pa.Table:
         path = self.archive.path(part)
-        file = pq.ParquetFile(path, read_dictionary=["event", "source", "process", "package", "version"])
+        file = pq.ParquetFile(path, read_dictionary=_DICTIONARIES)
         return file.read_row_group(group, [*_COLUMNS, "process"])
 
     def _read_stacks(self, entry: Entry) -> _Stacks:
@@ -193,8 +194,11 @@ class _Stacks:
 
 def _build_segment(header: Header, row: Row, table: pa.Table, stacks: _Stacks) -> Segment:
     event = table["event"].combine_chunks()
-    texts = stacks.texts + event.dictionary.to_pylist()
-    name = event.indices.to_numpy().astype(np.uint32) + np.uint32(len(stacks.texts))
+    texts = list(stacks.texts)
+    name = _add_texts(texts, event)
+    context = _add_texts(texts, table["context"].combine_chunks())
+    thread = _add_texts(texts, table["thread"].combine_chunks())
+    known, which = np.unique(np.append(0, context), return_inverse=True)
     args = table["args"].combine_chunks().cast(pa.large_string())
     data, start, length = _bytes_of(args)
     stack = table["stack"].fill_null(0).to_numpy().astype(np.uint32)
@@ -222,14 +226,26 @@ def _build_segment(header: Header, row: Row, table: pa.Table, stacks: _Stacks) -
             stack=stack,
             start=start,
             length=length,
+            context=which[1:],
+            thread=thread,
             **numbers,
         ),
+        contexts=[(number, b"", b"") for number in known.tolist()],
         counts=[],
         attributes=[row["attributes"].encode()],
         positions={},
         damage=[],
         _texts=dict(enumerate(texts)),
     )
+
+
+def _add_texts(texts: list[str], column: pa.DictionaryArray) -> Column:
+    """Adds the texts of a column to a table of strings; the id of each row's, 0 for null."""
+    first = len(texts)
+    texts += column.dictionary.to_pylist()
+    absent = column.is_null().to_numpy(zero_copy_only=False)
+    ids = column.indices.fill_null(0).to_numpy().astype(np.int64) + first
+    return np.where(absent, 0, ids).astype(np.uint32)
 
 
 def _attribution(table: pa.Table) -> Attribution:

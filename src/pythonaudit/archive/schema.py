@@ -43,6 +43,7 @@ EVENTS = pa.schema(
         ("pid", _NUMBER),
         ("ppid", _NUMBER),
         ("tid", _NUMBER),
+        ("thread", _TEXT),
         ("interpreter", _NUMBER),
         ("run", _TEXT),
         ("python", _TEXT),

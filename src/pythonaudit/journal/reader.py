@@ -68,8 +68,8 @@ class Archived(Protocol):
     def has(self, header: Header) -> bool:
         """Whether all events of a segment are there: in the journal it does not count."""
 
-    def sequences(self, process: str) -> frozenset[int]:
-        """The numbers of the segments of a process that are there."""
+    def segments(self) -> Iterator[tuple[str, int, int]]:
+        """Process, `sequence` and `drained` of each segment that is there."""
 
     def recorded(self) -> Iterator[Recorded]:
         """What each segment says."""
@@ -193,9 +193,9 @@ class Journal:
             process = head.header.process.hex()
             present[process].add(head.header.sequence)
             drained[process] = max(drained[process], min(head.header.drained, head.header.sequence))
-        if self._archived:
-            for process in present:
-                present[process] |= self._archived.sequences(process)
+        for process, sequence, read_out in self._archived.segments() if self._archived else ():
+            present[process].add(sequence)
+            drained[process] = max(drained[process], min(read_out, sequence))
         for one in self._damage:  # what cannot be read has not gone
             named, sequence = named_in(one.path)
             if named in present and sequence is not None:

@@ -50,6 +50,12 @@ def _conditions(wanted: EventFilter) -> Iterable[str]:
     if wanted.packages:
         globs = [normal_name(glob) for glob in wanted.packages]
         yield matches("regexp_replace(lower(package), '[-_.]+', '-', 'g')", globs)
+    for key, glob in wanted.contexts:
+        # A text is compared as it is, anything else as it stands in JSON.
+        at = literal(_json_path(key))
+        yield matches(
+            f"coalesce(json_extract_string(context, {at}), json_extract(context, {at})::VARCHAR)", [glob]
+        )
     if wanted.text:
         # As it stands in JSON: what is escaped there is escaped here.
         escaped = json.dumps(wanted.text.lower(), ensure_ascii=False)[1:-1]
@@ -105,6 +111,10 @@ def translate(glob: str) -> str:
 def literal(text: str) -> str:
     """A text as a literal of SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _json_path(key: str) -> str:
+    return '$."' + key.replace('"', '\\"') + '"'
 
 
 def _among(column: str, texts: Sequence[str]) -> str:

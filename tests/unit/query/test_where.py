@@ -30,6 +30,8 @@ def segments() -> list[SegmentWriter]:
         thread.event("open", [path, "r", 0], stack=[("/srv/a.py", 1, "f")])
     thread.event("os.rename", ["data/x", "/etc/new", -1, -1])
     thread.event("shutil.rmtree", ["/srv/data"], source=SOURCE_STDLIB)
+    thread.context({"user": "johndoe", "n": 1, "no'ne": None})
+    thread.event("within", [1], source=SOURCE_APPLICATION)
     other = SegmentWriter(process=SECOND, pid=8, attributes={"python": "3.12.1"})
     thread = other.thread()
     for name in ("login: user=x", "50% done", "odd [name]?", "quote ' and \\ and \"", "line\nbreak"):
@@ -72,6 +74,9 @@ FILTERS = [
     EventFilter(paths=("/srv/data/x",)),
     EventFilter(paths=("data/*", "/etc/new")),
     EventFilter(paths=("*[!a-w]",)),
+    EventFilter(contexts=(("user", "john*"),)),
+    EventFilter(contexts=(("user", "*"), ("n", "1"))),
+    EventFilter(contexts=(("no'ne", "null"),)),
     EventFilter(text="PASSWD"),
     EventFilter(text="connect"),
     EventFilter(without=FIRST.hex()),

@@ -26,6 +26,7 @@ SELECT
     pid,
     ppid,
     tid,
+    thread,
     interpreter,
     run,
     python,
