@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.journal.chunks import Header
 
-
 _COLUMNS = ["process", "sequence", "drained"]
 
 

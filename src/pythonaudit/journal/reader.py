@@ -193,9 +193,9 @@ class Journal:
             process = head.header.process.hex()
             present[process].add(head.header.sequence)
             drained[process] = max(drained[process], min(head.header.drained, head.header.sequence))
-        for process, sequence, read_out in self._archived.segments() if self._archived else ():
-            present[process].add(sequence)
-            drained[process] = max(drained[process], min(read_out, sequence))
+        for process, number, read_out in self._archived.segments() if self._archived else ():
+            present[process].add(number)
+            drained[process] = max(drained[process], min(read_out, number))
         for one in self._damage:  # what cannot be read has not gone
             named, sequence = named_in(one.path)
             if named in present and sequence is not None:

@@ -25,7 +25,7 @@ def save(directory: Path, data: bytes, sequence: int = 0) -> None:
     (box / f"{sequence:016x}-{'0' * 32}-{sequence:06}.pyaudit").write_bytes(data)
 
 
-@pytest.mark.parametrize("name", [*SAMPLES, *(path.name for path in sorted(GOLDEN.glob("real*")))])
+@pytest.mark.parametrize("name", [*SAMPLES, *(path.name for path in sorted(GOLDEN.glob("real-*.pyaudit")))])
 def test_every_sample(tmp_path: Path, name: str) -> None:
     sample = SAMPLES.get(name)
     save(tmp_path, sample() if sample else (GOLDEN / name).read_bytes())
