@@ -194,7 +194,7 @@ PyObject *pa_dict_item(PyObject *dict, const char *key, int whole, int most)
     PyObject *found = NULL, *name, *value;
     Py_ssize_t position = 0;
     size_t length = strlen(key);
-    if (!pa_take(dict))
+    if (!dict || !(PyType_GetFlags(Py_TYPE(dict)) & Py_TPFLAGS_DICT_SUBCLASS) || !pa_take(dict))
         return NULL;
     for (int i = 0; i < most && !found && PyDict_Next(dict, &position, &name, &value); i++)
         if (pa_str_begins(name, key, length, whole))
@@ -206,7 +206,8 @@ PyObject *pa_dict_item(PyObject *dict, const char *key, int whole, int most)
 
 PyObject *pa_module_item(const char *module, const char *key)
 {
-    PyObject *modules = PyImport_GetModuleDict(), *found = NULL;
+    /* PyImport_GetModuleDict() ends the process where the interpreter ends and has none any more */
+    PyObject *modules = PySys_GetObject("modules"), *found = NULL;
     PyObject *imported = modules && Py_TYPE(modules) == &PyDict_Type ? pa_dict_item(modules, module, 1, 1 << 20) : NULL;
     if (imported && Py_TYPE(imported) == &PyModule_Type)
         found = pa_dict_item(PyModule_GetDict(imported), key, 1, 1000);

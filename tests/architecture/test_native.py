@@ -22,7 +22,7 @@ NOT_IN_HOOK = (
     r"(?:PyErr_(?!Occurred)\w+|PyObject_(?:Repr|Str|ASCII|Bytes|Hash|RichCompare\w*|Call\w*"
     r"|GetAttr\w*|SetAttr\w*|GetItem|Size|IsTrue|GetIter)|PyUnicode_(?:AsUTF8\w*|FromFormat\w*"
     r"|FromString\w*|AsEncoded\w*)|PyMem_\w+|PyObject_(?:Malloc|Realloc|Free)|PyRun_\w+"
-    r"|PyImport_(?!GetModuleDict)\w+|PyGILState_\w+|PyEval_(?:SaveThread|RestoreThread|CallObject\w*)"
+    r"|PyImport_\w+|PyGILState_\w+|PyEval_(?:SaveThread|RestoreThread|CallObject\w*)"
     r"|PySequence_\w+|PyMapping_\w+|PyNumber_\w+|PyLong_AsLong(?!LongAndOverflow)\w*|Py_BuildValue|PySys_Audit\w*)"
 )
 #: What is called for every event.

@@ -298,7 +298,8 @@ audit("app.after")
     assert found == {"after": {}}
 
 
-def test_other_interpreters(installed: Installed) -> None:
+@pytest.mark.parametrize("thread", [False, True], ids=["main", "thread"])
+def test_other_interpreters(installed: Installed, thread: bool) -> None:
     """Each has contexts of its own; one that ends leaves the others theirs, and what follows is of none."""
     program = """
 try:
@@ -313,14 +314,16 @@ with context(inner={0}):
     sys.audit("app.{0}.within")
 sys.audit("app.{0}.after")
 '''
-with context(user="johndoe"):
-    for n in range(3):
-        audit(f"app.{n}.outside")
-        name = interpreters.create()
-        interpreters.run_string(name, inner.format(n))
-        interpreters.destroy(name)
-        audit(f"app.{n}.outside.again")
+def run():
+    with context(user="johndoe"):
+        for n in range(3):
+            audit(f"app.{n}.outside")
+            name = interpreters.create()
+            interpreters.run_string(name, inner.format(n))
+            interpreters.destroy(name)
+            audit(f"app.{n}.outside.again")
 """
+    program += "import threading\nt = threading.Thread(target=run); t.start(); t.join()" if thread else "run()"
     found = contexts(installed.record(BEGIN + program))
     for n in range(3):
         assert found.pop(f"{n}.outside") == found.pop(f"{n}.outside.again") == {"user": "johndoe"}

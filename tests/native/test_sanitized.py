@@ -151,7 +151,7 @@ def work(seed):
     chance = random.Random(seed)
     for n in range(200):
         name = chance.choice((*NAMES, f"random.{n}", f"Random: n={n} é"))
-        fields = {chance.choice(("user", "password", "x" * 5000, "\udc80é")): anything(chance) for _ in range(n % 3)}
+        fields = {chance.choice(("user", "password", "x" * 5000, chr(0xDC80) + "é")): anything(chance) for _ in range(n % 3)}
         with pythonaudit.context(**fields):
             sys.audit(name, *(anything(chance) for _ in range(chance.randrange(6))))
 
