@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from pythonaudit.cli.interpreters import Interpreter
 from tests.conftest import Installed, Recording
 from tests.fault.ways import WAYS, record
 from tests.recorded import is_whole, threads
@@ -451,3 +453,28 @@ done.acquire()
         "foreign": None,
     }
     assert is_whole(recording)
+
+
+def test_a_recorder_of_another_installation(
+    installed: Installed, install: Callable[[Interpreter], Installed]
+) -> None:
+    """`pythonaudit run` of one environment, and a program that imports the package of another."""
+    other = install(installed.interpreter)
+    program = """
+from pythonaudit import _recorder
+assert _recorder.__file__.startswith(sys.prefix)
+audit("app.before")
+with context(user="johndoe"):
+    audit("app.within")
+    with context(step=1):
+        audit("app.deeper")
+audit("app.after")
+"""
+    recording = record(installed, "preload", [other.python, "-c", BEGIN + program])
+    assert recording.completed.returncode == 0, recording.completed.stderr
+    assert contexts(recording) == {
+        "before": {},
+        "within": {"user": "johndoe"},
+        "deeper": {"user": "johndoe", "step": 1},
+        "after": {},
+    }
