@@ -1,0 +1,141 @@
+"""Recorded processes whose parent was not recorded: from which attempt did they come, through what?
+
+`make`, `bash -c 'python a.py | cat'` or `timeout 9 python b.py` start a Python whose `ppid` nobody recorded. What
+is known of it is its boot, its run and its command line. So, best first:
+
+- `command`: its command line is one that an attempt before it names; the latest such attempt;
+- `sibling`: another child of the same unrecorded parent was found so;
+- `time`: its run has a label, and all programs that can have started it belong to one process that lived then.
+  That is a guess, and says so.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pythonaudit.query.attempts import ProcessRow
+from pythonaudit.query.commands import Key, Verdict, spawn_keys
+from pythonaudit.query.forest import Node
+from pythonaudit.query.matching import Chain
+
+_MOST_GUESSES = 64
+
+Place = tuple[str, str | None]
+"""Boot and label of a run."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Attempts in the order of time; what has been reached by it lies on the stack."""
+
+    nodes: list[Node] = field(default_factory=list)
+    stack: list[Node] = field(default_factory=list)
+    at: int = 0
+
+    def reach(self, time_ns: int) -> None:
+        while self.at < len(self.nodes) and self.nodes[self.at].time_ns <= time_ns:
+            self.stack.append(self.nodes[self.at])
+            self.at += 1
+
+
+@dataclass(slots=True)
+class Strays:
+    """Finds parents for strays, which are asked for in the order of time.
+
+    Attributes:
+        taken: nodes of attempts that turned out to be a recorded process: they go.
+        found: how many processes were found to come from the program of a node.
+    """
+
+    taken: set[Node] = field(default_factory=set)
+    found: dict[Node, int] = field(default_factory=lambda: defaultdict(int))
+    _by_key: dict[tuple[Place, Key], _Waiting] = field(default_factory=lambda: defaultdict(_Waiting))
+    _open: dict[Place, _Waiting] = field(default_factory=lambda: defaultdict(_Waiting))
+    _beside: dict[tuple[str, int, int], Node] = field(default_factory=dict)
+    _verdicts: dict[Node, Verdict] = field(default_factory=dict)
+
+    def offer(self, attempts: Sequence[tuple[Node, Verdict]]) -> None:
+        """Takes the attempts of which no child was recorded."""
+        for node, verdict in sorted(attempts, key=lambda pair: pair[0].time_ns):
+            owner, attempt = node.parent_process, node.attempt
+            if owner is None or attempt is None or not owner.boot:
+                continue
+            self._verdicts[node] = verdict
+            place = (owner.boot, owner.run)
+            for key in dict.fromkeys(spawn_keys(attempt.command, verdict)):
+                self._by_key[place, key].nodes.append(node)
+            if verdict.is_open:
+                self._open[place].nodes.append(node)
+
+    def place_by_command(self, chain: Chain, node: Node) -> None:
+        """Puts a stray where its command line says."""
+        row = chain.first
+        for key in chain.find_keys():
+            waiting = self._by_key.get(((row.boot, row.run), key))
+            if waiting is None:
+                continue
+            waiting.reach(chain.start_ns)
+            while waiting.stack and waiting.stack[-1] in self.taken:
+                waiting.stack.pop()
+            if waiting.stack and waiting.stack[-1].parent is not node:
+                self._place_below(waiting.stack[-1], row, node)
+                return
+
+    def _place_below(self, program: Node, row: ProcessRow, node: Node) -> None:
+        assert program.attempt is not None
+        node.link, node.reason = "command", ""
+        if self._verdicts[program].is_open:
+            node.parent = program
+            node.via = program.attempt.command.name
+            if row.ppid > 1:
+                self._beside.setdefault((row.boot, row.pid_namespace, row.ppid), program)
+        else:  # it is that program; who started it had gone, or something like timeout stands between
+            node.parent, node.attempt = program.parent, program.attempt
+            self.taken.add(program)
+        self.found[program] += 1
+
+    def place_beside(self, chain: Chain, node: Node) -> None:
+        """Puts a stray beside another child of its parent, or below the only process that it can be from."""
+        row = chain.first
+        program = self._beside.get((row.boot, row.pid_namespace, row.ppid))
+        if program is not None and program.attempt is not None and program.time_ns <= chain.start_ns:
+            node.parent, node.link, node.reason = program, "sibling", ""
+            node.via = program.attempt.command.name
+            self.found[program] += 1
+        elif row.run is not None and (row.boot, row.run) in self._open:
+            self._guess(chain, node)
+
+    def _guess(self, chain: Chain, node: Node) -> None:
+        row = chain.first
+        waiting = self._open[row.boot, row.run]
+        waiting.reach(chain.start_ns)
+        if len(waiting.stack) > _MOST_GUESSES:
+            return
+        programs = [p for p in waiting.stack if p not in self.taken and _can_be_from(chain, p.parent_process)]
+        owners = {p.parent for p in programs}
+        if len(owners) != 1 or None in owners:
+            return
+        (owner,) = owners
+        node.parent, node.link = owner, "time"
+        if len(programs) == 1 and (attempt := programs[0].attempt) is not None:
+            node.parent, node.via = programs[0], attempt.command.name
+            node.reason = (
+                f"a guess: pid {row.ppid} was not recorded, and nothing else of this run can be behind it"
+            )
+        else:
+            node.reason = (
+                f"a guess: pid {row.ppid} was not recorded, and is one of {len(programs)} programs of its parent"
+            )
+
+
+def _can_be_from(chain: Chain, owner: ProcessRow | None) -> bool:
+    """Whether a process that lived then, and is no sibling, can be its ancestor."""
+    row = chain.first
+    return (
+        owner is not None
+        and owner.id != row.id
+        and (owner.pid_namespace, owner.ppid) != (row.pid_namespace, row.ppid)
+        and (owner.running is True or owner.end_ns >= chain.start_ns)
+    )
