@@ -37,6 +37,7 @@ VERBS: Mapping[str, str] = {
     "who": "say which package, and which line of code, opens, writes, imports, runs, … what",
     "sql": "answer one SELECT over everything recorded",
     "ingest": "move what is closed from the journal into the archive (Parquet)",
+    "tree": "show which process started which, and which of them were not recorded",
     "env": "print what turns recording on in a shell, systemd, Docker or Kubernetes",
     "doctor": "check that recording works here, and say how to mend what does not",
     "bench": "measure what recording costs here, beside what one would use instead",

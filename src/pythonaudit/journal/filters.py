@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,8 +20,23 @@ from pythonaudit.journal import layout
 from pythonaudit.journal.chunks import Header
 from pythonaudit.journal.contexts import Condition
 from pythonaudit.journal.decode import Event, SegmentDecoder
-from pythonaudit.journal.process import Process
 from pythonaudit.journal.segment import Column
+
+
+class Identified(Protocol):
+    """What a process is known by: `Process`, and rows that were made of one."""
+
+    @property
+    def id(self) -> str:
+        """Of the process, 32 hexadecimal digits."""
+
+    @property
+    def pid(self) -> int:
+        """In its own namespace."""
+
+    @property
+    def run(self) -> str | None:
+        """The label of its run."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,7 @@ class EventFilter:
             and header.process.hex() != self.without
         )
 
-    def wants_process(self, process: Process) -> bool:
+    def wants_process(self, process: Identified) -> bool:
         """Whether events of this process can be wanted."""
         return (
             (not self.runs or process.run in self.runs)

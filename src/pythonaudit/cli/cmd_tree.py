@@ -1,0 +1,156 @@
+"""`pythonaudit tree`: which process started which, and which of them were recorded (docs/guide/tree.md)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pythonaudit.cli import filters, times
+from pythonaudit.cli.filters import Selection
+from pythonaudit.cli.render import Output, csv_line, neutralise, neutralise_json
+from pythonaudit.cli.tree_table import command_of, state_of, write_table
+from pythonaudit.journal.filters import EventFilter
+from pythonaudit.journal.reader import Journal
+from pythonaudit.query.attempts import ProcessRow
+from pythonaudit.query.commands import NOT_RECORDED, UNEXPLAINED
+from pythonaudit.query.forest import Forest, Node
+from pythonaudit.query.ledger import build_ledger
+from pythonaudit.query.programs import Programs
+from pythonaudit.query.rows import load
+
+_EPILOG = """\
+Filters choose processes: by what they are, or by an event that they raised. Shown are these, what they started
+(with --since and --until: if it lived then), and dimmed what stands above them.
+
+recorded      there is a journal of it
+not-python    what was started is another program
+not-recorded  it was Python, and there is nothing of it
+unexplained   it may have been, or nothing was started
+"""
+
+_COLUMNS = (
+    *("process", "parent_process", "depth", "coverage", "reason", "command", "via", "link", "event", "start"),
+    *("parent_start", "begin", "end", "state", "events", "lost", "pid", "ppid", "python", "exe", "argv", "cwd"),
+    *("way", "run", "host", "boot", "user", "selected"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.epilog = _EPILOG
+    parser.add_argument("--format", choices=tuple(_WRITERS), default="table", help="default: table")
+    filters.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the tree; always 0."""
+    journal = filters.open_journal(args.dir)
+    selection = filters.select(journal, args, time.time_ns())
+    processes, spawns = load(journal, EventFilter(without=selection.wanted.without))
+    programs = Programs(os.environ.get("PATH", os.defpath))
+    forest = build_ledger(processes, spawns, programs.look_for)
+    wanted = selection.wanted
+    forest = forest.select(_chooser(journal, selection), wanted.since_ns, wanted.until_ns)
+    output = Output()
+    _WRITERS[args.format](output, forest)
+    output.flush()
+    _tell(forest, args.dir)
+    return 0
+
+
+def _chooser(journal: Journal, selection: Selection) -> Callable[[ProcessRow], bool]:
+    """Whether a process was asked for."""
+    wanted = selection.wanted
+    if not (wanted.names or wanted.categories or wanted.sources or wanted.paths or wanted.text or selection.where):
+        return wanted.wants_process
+    raised = {event.process.id for event in selection.events(journal)}
+    return lambda row: row.id in raised
+
+
+def _tell(forest: Forest, directory: os.PathLike[str]) -> None:
+    """Says on stderr what nobody should miss."""
+    if not forest.roots:
+        print(f"pythonaudit: no process matches in {neutralise(os.fspath(directory))}", file=sys.stderr)
+        return
+    counts = Counter(node.coverage for node in forest.walk() if node.is_selected)
+    missing, unclear = counts[NOT_RECORDED], counts[UNEXPLAINED]
+    if missing:
+        more = f", {unclear:,} more unexplained" if unclear else ""
+        what = "1 Python process was" if missing == 1 else f"{missing:,} Python processes were"
+        print(f"pythonaudit: {what} not recorded{more}", file=sys.stderr)
+
+
+def _write_jsonl(output: Output, forest: Forest) -> None:
+    for row in _rows(forest):
+        line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        output.write(neutralise_json(line) if output.is_terminal else line)
+
+
+def _write_csv(output: Output, forest: Forest) -> None:
+    output.write(csv_line(_COLUMNS, output.is_terminal))
+    for row in _rows(forest):
+        cells = [_csv_cell(row.get(column)) for column in _COLUMNS]
+        output.write(csv_line(cells, output.is_terminal))
+
+
+def _csv_cell(value: object) -> object:
+    if isinstance(value, list):
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _rows(forest: Forest) -> Iterator[dict[str, Any]]:
+    """Every process for programs."""
+    for node in forest.walk():
+        process, attempt, above = node.process, node.attempt, node.parent_process
+        said: dict[str, Any] = {
+            "process": process.id if process else None,
+            "parent_process": above.id if above else None,
+            "depth": node.depth,
+            "coverage": node.coverage,
+            "reason": node.reason or None,
+            "command": command_of(node) or None,
+            "via": node.via or None,
+            "link": node.link or None,
+            "event": attempt.event if attempt else None,
+            "start": attempt.row.id if attempt else None,
+            "parent_start": _start_of(node.parent) if node.parent and not node.parent.process else None,
+            "begin": times.format_moment(node.time_ns),
+        }
+        if process is not None:
+            said |= {
+                "end": times.format_moment(process.end_ns),
+                "state": state_of(process),
+                "events": process.events,
+                "lost": process.lost,
+                "pid": process.pid,
+                "ppid": process.ppid,
+                "python": process.python,
+                "exe": process.exe,
+                "argv": list(process.argv) or None,
+                "cwd": process.cwd,
+                "way": process.way,
+                "run": process.run,
+                "host": process.host,
+                "boot": process.boot or None,
+                "user": process.user,
+            }
+        said["selected"] = node.is_selected
+        yield {name: value for name, value in said.items() if value is not None}
+
+
+def _start_of(node: Node) -> str | None:
+    return node.attempt.row.id if node.attempt else None
+
+
+_WRITERS: Mapping[str, Callable[[Output, Forest], None]] = {
+    "table": write_table,
+    "jsonl": _write_jsonl,
+    "csv": _write_csv,
+}
