@@ -110,13 +110,16 @@ class _Builder:
                 before = node
         children: dict[Chain, list[Chain]] = defaultdict(list)
         for chain in self.chains:
-            if chain.parent is not None and not chain.was_another:
+            if chain.parent is not None:
                 children[chain.parent].append(chain)
         for parent, some in children.items():
             self._pair(parent, some)
         for chain in self.chains:
-            if chain.parent is not None:
+            if chain.parent is not None and not chain.was_another:
                 self._place_child(chain, self.images[chain.first.id])
+        for chain in self.chains:
+            if chain.parent is not None and chain.was_another:
+                self._place_before(chain.parent, self.images[chain.first.id])
 
     def _place_exec(self, node: Node, before: Node) -> None:
         assert node.process is not None and before.process is not None
@@ -138,19 +141,11 @@ class _Builder:
         pair(children, attempts, known, lambda attempt: self.verdict(attempt).is_open)
         for chain in children:
             if chain.attempt is not None:
+                chain.was_another = False  # it is a clock that was set back
                 self.found[chain.attempt] += 1
 
     def _place_child(self, chain: Chain, node: Node) -> None:
-        assert chain.parent is not None and chain.parent_image is not None
-        if chain.was_another:
-            # The parent's pid was a program's that then became the parent, by exec.
-            first = self.images[chain.parent.first.id]
-            node.parent, node.attempt = first.parent, chain.parent.attempt
-            node.link = "ppid" if first.parent is not None else ""
-            node.via = node.attempt.command.name if node.attempt else ""
-            if chain.parent.attempt is not None:
-                self.found[chain.parent.attempt] += 1
-            return
+        assert chain.parent_image is not None
         attempt = chain.attempt
         node.parent = self.images[attempt.row.process if attempt else chain.parent_image.id]
         node.link, node.attempt = chain.link, attempt
@@ -160,6 +155,14 @@ class _Builder:
                 node.reason = "by the time of its start: its command line is another"
             if not is_known or self.verdict(attempt).is_open:
                 node.via = attempt.command.name
+
+    def _place_before(self, parent: Chain, node: Node) -> None:
+        """A child of the program that then became the parent, by exec."""
+        first, attempt = self.images[parent.first.id], parent.attempt
+        node.parent, node.attempt = first.parent, attempt
+        if attempt is not None:
+            node.link, node.via = "ppid", attempt.command.name
+            self.found[attempt] += 1
 
     def place_attempts(self) -> None:
         """A node for each attempt of which no child was recorded."""
