@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pythonaudit.query.attempts import ProcessRow
-from pythonaudit.query.commands import Key, Verdict, spawn_keys
+from pythonaudit.query.commands import NOT_PYTHON, UNEXPLAINED, Key, Verdict, spawn_keys
 from pythonaudit.query.forest import Node
 from pythonaudit.query.matching import Chain
 
@@ -66,7 +66,7 @@ class Strays:
             place = (owner.boot, owner.run)
             for key in dict.fromkeys(spawn_keys(attempt.command, verdict)):
                 self._by_key[place, key].nodes.append(node)
-            if verdict.is_open:
+            if verdict.word == NOT_PYTHON or (verdict.word == UNEXPLAINED and verdict.is_open):
                 self._open[place].nodes.append(node)
 
     def place_by_command(self, chain: Chain, node: Node) -> None:
@@ -121,6 +121,7 @@ class Strays:
         node.parent, node.link = owner, "time"
         if len(programs) == 1 and (attempt := programs[0].attempt) is not None:
             node.parent, node.via = programs[0], attempt.command.name
+            self.found[programs[0]] += not self._verdicts[programs[0]].sure
             node.reason = (
                 f"a guess: pid {row.ppid} was not recorded, and nothing else of this run can be behind it"
             )
