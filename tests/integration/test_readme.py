@@ -29,7 +29,7 @@ def test_the_commands_of_the_readme(installed_here: Installed, tmp_path: Path) -
     bare = shlex.join([str(installed_here.python), "-m", "pythonaudit"])
     reader = shlex.join(["env", f"PYTHONPATH={ROOT / 'src'}", sys.executable, "-m", "pythonaudit"])
     (tools / "pythonaudit").write_text(
-        f'#!/bin/sh\ncase $1 in log|stats|bench) exec {reader} "$@" ;; *) exec {bare} "$@" ;; esac\n'
+        f'#!/bin/sh\ncase $1 in log|stats|tree|bench) exec {reader} "$@" ;; *) exec {bare} "$@" ;; esac\n'
     )
     (tools / "pythonaudit").chmod(0o755)
     shutil.copy(ROOT / "examples" / "login.py", tmp_path)
@@ -51,4 +51,7 @@ def test_the_commands_of_the_readme(installed_here: Installed, tmp_path: Path) -
     assert "User logged in: username=johndoe, ip=192.168.0.1" in log
     assert "password=***" in log
     assert "correct-horse" not in "".join(said.values())
+    assert said["pythonaudit tree --run last"].startswith(
+        "2 recorded, 0 not-python, 0 not-recorded, 0 unexplained\n"
+    )
     assert "Nothing was lost." in said["pythonaudit stats -n 4"]

@@ -29,7 +29,7 @@ _STYLES = {RECORDED: "none", NOT_PYTHON: "dim", NOT_RECORDED: "bold red", UNEXPL
 _LINKS = {"fork": "forked", "exec": "by exec"}
 _FOLDED_FROM = 4  # siblings that look alike
 _DEEPEST = 24  # levels that are drawn
-_WIDTH_FOR_ALL = 110
+_WIDTH_FOR_ALL = 130
 _LEAST_COMMAND = 16
 _LEAST_NOTE = 8
 _GAP = 2
@@ -127,8 +127,8 @@ class _Table:
             command = f"{len(line.members):,} {lines.times} {command}"
         if self._screen.width is not None:
             taken = sum(self._widths) + _GAP * len(self._widths) + len(line.branch)
-            least = 1 if node.coverage == RECORDED else 2
-            command, note = self._fit(command, note, self._screen.width - taken, least)
+            part = 2 if node.coverage in (NOT_RECORDED, UNEXPLAINED) else 1
+            command, note = self._fit(command, note, self._screen.width - taken, part)
         cells = self._row(self._cells(line))
         parts = [
             paint(cells, "none" if node.is_selected else "dim"),
@@ -141,6 +141,9 @@ class _Table:
     def _fit(self, command: str, note: str, room: int, part: int) -> tuple[str, str]:
         """Both within so many columns; the command keeps the `part`th part of them, if it needs so many."""
         columns, head = self._screen.columns, self._screen.head
+        if columns(command) + _GAP + columns(note) > room:
+            program, space, rest = command.partition(" ")
+            command = os.path.basename(program) + space + rest
         left = max(room - min(columns(command), max(room // part, _LEAST_COMMAND)) - _GAP, 0)
         if columns(note) > left:
             note = f"{head(note, left - 1)}…" if left > _LEAST_NOTE else ""

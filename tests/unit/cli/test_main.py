@@ -45,10 +45,7 @@ def fail_with(error: BaseException) -> Callable[[argparse.Namespace], int]:
     ("argv", "line"),
     [
         (["lgo"], "'lgo' is not a command; did you mean 'log'?"),
-        (
-            ["\x1b[2J"],
-            r"'\x1b[2J' is not a command; commands: run, log, stats, who, sql, ingest, env, doctor, bench",
-        ),
+        (["\x1b[2J"], rf"'\x1b[2J' is not a command; commands: {', '.join(cli.VERBS)}"),
         (["--colour"], "unrecognized arguments: --colour; see 'pythonaudit --help'"),
         (["--dir"], "argument --dir: expected one argument; see 'pythonaudit --help'"),
         (
