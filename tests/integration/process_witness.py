@@ -57,6 +57,7 @@ def read_witness(log: Path) -> Witness:
     """What a log of strace says."""
     witness = Witness()
     begun: dict[int, str] = {}
+    leaders: dict[int, int] = {}  # of threads
     for line in log.read_text().splitlines():
         match = _LINE.match(line)
         assert match, line
@@ -71,8 +72,9 @@ def read_witness(log: Path) -> Witness:
         result = re.search(r"= (-?\d+)", text.rpartition(")")[2])
         if result is None:
             continue
-        if name in _CLONES and int(result[1]) > 0 and "CLONE_THREAD" not in text:
-            witness.parents[int(result[1])] = pid
+        if name in _CLONES and int(result[1]) > 0:
+            made = leaders if "CLONE_THREAD" in text else witness.parents
+            made[int(result[1])] = leaders.get(pid, pid)
         elif name == "execve" and int(result[1]) == 0:
             path = re.search(r'execve\("([^"]*)"', text)
             assert path, text

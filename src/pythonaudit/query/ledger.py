@@ -38,7 +38,7 @@ from pythonaudit.query.commands import (
 )
 from pythonaudit.query.forest import RECORDED, Forest, Node, grow
 from pythonaudit.query.matching import Chain, find_chains, pair
-from pythonaudit.query.strays import Strays
+from pythonaudit.query.strays import Family, Strays
 
 COVERAGE = (RECORDED, NOT_PYTHON, NOT_RECORDED, UNEXPLAINED)
 
@@ -225,8 +225,14 @@ class _Builder:
             [(node, self.verdicts[attempt]) for attempt, node in self.left.items() if self._has_run(node)]
         )
         strays = [(chain, node) for chain, node in strays if chain.first.boot and chain.first.parent is None]
+        families: dict[tuple[object, ...], Family] = defaultdict(list)
         for chain, node in strays:
-            finder.place_by_command(chain, node)
+            row = chain.first
+            # Pid 1 adopts children of others.
+            key = (row.boot, row.pid_namespace, row.ppid, row.run) if row.ppid > 1 else (row.id,)
+            families[key].append((chain, node))
+        for family in families.values():
+            finder.place_by_command(family)
         for chain, node in strays:
             if node.parent is None:
                 finder.place_beside(chain, node)

@@ -63,9 +63,9 @@ class Chain:
         return any(word.startswith(_EVENTLESS) for word in self.first.argv[:8])
 
     def find_keys(self) -> list[Key]:
-        """By what it can be known; what is forked has its parent's command line, which says nothing."""
-        keys = (key for image in self.images if image.way != "fork" for key in process_keys(image.argv))
-        return list(dict.fromkeys(keys))
+        """By what its start can be known: the command line of the first image that is not a copy of its parent."""
+        started = next((image for image in self.images if image.way != "fork"), None)
+        return process_keys(started.argv) if started is not None else []
 
 
 def find_chains(processes: Iterable[ProcessRow]) -> list[Chain]:

@@ -3,7 +3,8 @@
 `make`, `bash -c 'python a.py | cat'` or `timeout 9 python b.py` start a Python whose `ppid` nobody recorded. What
 is known of it is its boot, its run and its command line. So, best first:
 
-- `command`: its command line is one that an attempt before it names; the latest such attempt;
+- `command`: its command line is one that an attempt before it names; of several such attempts, the one that
+  explains most children of its parent, then one of whose commands is still missing, then the last;
 - `sibling`: another child of the same unrecorded parent was found so;
 - `time`: its run has a label, and all programs that can have started it belong to one process that lived then.
   That is a guess, and says so.
@@ -11,7 +12,7 @@ is known of it is its boot, its run and its command line. So, best first:
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,9 +22,12 @@ from pythonaudit.query.forest import Node
 from pythonaudit.query.matching import Chain
 
 _MOST_GUESSES = 64
+_MOST_PROGRAMS = 8  # that were given the same command line, and are looked at
 
 Place = tuple[str, str | None]
 """Boot and label of a run."""
+Family = list[tuple[Chain, Node]]
+"""Strays with one parent, in the order of time."""
 
 
 @dataclass(slots=True)
@@ -69,9 +73,41 @@ class Strays:
             if verdict.word == NOT_PYTHON or (verdict.word == UNEXPLAINED and verdict.is_open):
                 self._open[place].nodes.append(node)
 
-    def place_by_command(self, chain: Chain, node: Node) -> None:
-        """Puts a stray where its command line says."""
+    def place_by_command(self, family: Family) -> None:
+        """Puts strays with one parent where their command lines say: below one program, if that can be."""
+        votes: dict[Node, list[tuple[Chain, Node, Key]]] = defaultdict(list)
+        for chain, node in family:
+            programs = self._programs(chain, node)
+            best = max(programs, key=self._rank, default=None)
+            if best is None:
+                continue
+            if not self._verdicts[best].is_open:
+                # It is that program: who started it had gone, or something like timeout stands between.
+                node.parent, node.attempt = best.parent, best.attempt
+                self._place(node, best)
+                self.taken.add(best)
+                continue
+            for program, key in programs.items():
+                if self._verdicts[program].is_open:
+                    votes[program].append((chain, node, key))
+        if votes:
+            explained = {
+                program: self._explain(program, [key for *_, key in some]) for program, some in votes.items()
+            }
+            program = max(votes, key=lambda program: (explained[program], *self._rank(program)))
+            for chain, node, _ in votes[program]:
+                self._place_below(program, chain, node)
+
+    def _explain(self, program: Node, keys: Sequence[Key]) -> int:
+        """How many processes with these command lines a program was given to start."""
+        assert program.attempt is not None
+        given = Counter(spawn_keys(program.attempt.command, self._verdicts[program]))
+        return (Counter(keys) & given).total()
+
+    def _programs(self, chain: Chain, node: Node) -> dict[Node, Key]:
+        """The last programs before it that were given its command line, each with how it is known."""
         row = chain.first
+        found: dict[Node, Key] = {}
         for key in chain.find_keys():
             waiting = self._by_key.get(((row.boot, row.run), key))
             if waiting is None:
@@ -79,21 +115,26 @@ class Strays:
             waiting.reach(chain.start_ns)
             while waiting.stack and waiting.stack[-1] in self.taken:
                 waiting.stack.pop()
-            if waiting.stack and waiting.stack[-1].parent is not node:
-                self._place_below(waiting.stack[-1], row, node)
-                return
+            for program in waiting.stack[: -_MOST_PROGRAMS - 1 : -1]:
+                if program not in self.taken and program.parent is not node and program.time_ns <= chain.start_ns:
+                    found.setdefault(program, key)
+        return found
 
-    def _place_below(self, program: Node, row: ProcessRow, node: Node) -> None:
-        assert program.attempt is not None
+    def _rank(self, program: Node) -> tuple[bool, int]:
+        """Of programs that can be behind a stray: first those of which a Python is still missing, then the last."""
+        is_missed = self.found[program] < max(len(self._verdicts[program].pythons), 1)
+        return is_missed, program.time_ns
+
+    def _place_below(self, program: Node, chain: Chain, node: Node) -> None:
+        row = chain.first
+        node.parent = program
+        node.via = program.attempt.command.name if program.attempt is not None else ""
+        self._place(node, program)
+        if row.ppid > 1:
+            self._beside.setdefault((row.boot, row.pid_namespace, row.ppid), program)
+
+    def _place(self, node: Node, program: Node) -> None:
         node.link, node.reason = "command", ""
-        if self._verdicts[program].is_open:
-            node.parent = program
-            node.via = program.attempt.command.name
-            if row.ppid > 1:
-                self._beside.setdefault((row.boot, row.pid_namespace, row.ppid), program)
-        else:  # it is that program; who started it had gone, or something like timeout stands between
-            node.parent, node.attempt = program.parent, program.attempt
-            self.taken.add(program)
         self.found[program] += 1
 
     def place_beside(self, chain: Chain, node: Node) -> None:

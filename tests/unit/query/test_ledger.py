@@ -132,6 +132,35 @@ def test_a_shell_stands_between(rows: Rows) -> None:
     assert rows.outline() == ["a", shell, "    x command via sh", "    y command via sh"]
 
 
+def test_shells_with_a_command_in_common(rows: Rows) -> None:
+    """Children of one shell stay together, whichever shell was begun last."""
+    rows.popen("a", 2000, "bash", "-c", "python3 x.py | python3 -c pass")
+    rows.popen("a", 2001, "bash", "-c", "python3 y.py | python3 -c pass")
+    rows.process("x", 21, 11, 2030, "x.py")
+    rows.process("p", 22, 11, 2030, "-c", "pass")
+    rows.process("q", 23, 12, 2030, "-c", "pass")
+    rows.process("y", 24, 12, 2030, "y.py")
+    assert [line.split()[0] for line in rows.outline() if "command" in line] == ["p", "x", "q", "y"]
+    assert [node.coverage for node in rows.forest().walk() if not node.process] == ["not-python"] * 2
+
+
+def test_the_shell_that_was_given_both(rows: Rows) -> None:
+    rows.popen("a", 2000, "bash", "-c", "python3 -c pass | python3 -c pass")
+    rows.popen("a", 2001, "bash", "-c", "python3 -S x.py | python3 -c pass")
+    for name, pid, ppid in (("p", 21, 11), ("q", 22, 11), ("r", 23, 12)):
+        rows.process(name, pid, ppid, 2030, "-c", "pass")
+    assert [line.split()[0] for line in rows.outline()] == ["a", "bash", "p", "q", "bash", "r"]
+    assert [node.coverage for node in rows.forest().walk() if not node.process] == ["not-python", "not-recorded"]
+
+
+def test_equal_shells_share_their_commands(rows: Rows) -> None:
+    for at in (2000, 2001):
+        rows.popen("a", at, "bash", "-c", "python3 x.py | cat")
+    rows.process("x", 21, 11, 2030, "x.py")
+    rows.process("y", 22, 12, 2030, "x.py")
+    assert [node.coverage for node in rows.forest().walk() if not node.process] == ["not-python"] * 2
+
+
 def test_half_of_a_pipeline_was_recorded(rows: Rows) -> None:
     rows.popen("a", 2000, "bash", "-c", "python3 x.py | python3 -S y.py")
     rows.process("x", 12, 11, 2002, "x.py")
@@ -250,6 +279,15 @@ def test_exec_of_python(rows: Rows) -> None:
     rows.popen("b", 3000, "python3", "c.py")
     rows.process("c", 11, 10, 3001, "c.py")
     assert rows.outline() == ["a", "  b exec", "    c ppid"]
+
+
+def test_a_child_is_known_by_what_it_was_before_exec(rows: Rows) -> None:
+    rows.popen("a", 2000, "python3", "-c", "pass")
+    rows.popen("a", 2001, "python3", "first.py")
+    rows.process("f", 11, 10, 2002, "first.py", ended=False)
+    rows.process("s", 11, 10, 2002, "-c", "pass", begin_ns=BOOT_NS + 2100 * MS)
+    rows.process("p", 12, 10, 2003, "-c", "pass")
+    assert rows.outline() == ["a", "  p ppid", "  f ppid", "    s exec"]
 
 
 def test_exec_of_another_program(rows: Rows) -> None:
