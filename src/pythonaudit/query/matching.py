@@ -21,6 +21,7 @@ from pythonaudit.query.commands import Key, process_keys
 _TICK_NS = 10_000_000  # USER_HZ is 100 wherever there is CPython
 # A child that names nothing is taken for that of an attempt no longer before it than this.
 _WINDOW_NS = 2_000_000_000
+_FORKED: Key = ("fork",)
 # Children of multiprocessing, which up to 3.13 starts them without any event.
 _EVENTLESS = "from multiprocessing."
 
@@ -161,9 +162,13 @@ def pair(
     for attempt in attempts:
         for key in known.get(attempt, ()):
             by_key[key][1].append(attempt)
-    for some, theirs in by_key.values():
-        _pair_by_time(some, theirs, used)
-    _pair_by_time([c for c in children if c.is_forked], [a for a in attempts if a.is_fork], used)
+    by_key[_FORKED] = ([c for c in children if c.is_forked], [a for a in attempts if a.is_fork])
+    # First what fits in time; a shell may have become its last command, but what was asked for itself comes first.
+    for window_ns in (_WINDOW_NS, None):
+        for is_last in (False, True):
+            for some, theirs in by_key.values():
+                fit = [attempt for attempt in theirs if (not attempt.is_fork and is_open(attempt)) is is_last]
+                _pair_by_time(some, fit, used, window_ns)
     nameless = [c for c in children if not c.is_forked and not c.is_eventless]
     _pair_by_time(nameless, [a for a in attempts if not a.is_fork and is_open(a)], used, _WINDOW_NS)
 
@@ -171,15 +176,18 @@ def pair(
 def _pair_by_time(
     children: Iterable[Chain], attempts: Iterable[Attempt], used: set[Attempt], window_ns: int | None = None
 ) -> None:
-    """Each child gets the last attempt before it that has none; in order, if there are as many of both.
+    """Each child gets the last attempt before it that has none; in order, if there are as many of both that fit.
 
     Args:
         window_ns: no attempt that is older; without it, those after a child (clocks are set) are better than none.
     """
     some = [chain for chain in children if chain.attempt is None]
     free = [attempt for attempt in attempts if attempt not in used]
-    if window_ns is None and len(some) == len(free):
-        for chain, attempt in zip(some, free, strict=True):
+    pairs = list(zip(some, free, strict=False))
+    if len(some) == len(free) and all(
+        window_ns is None or -_TICK_NS <= chain.start_ns - attempt.time_ns <= window_ns for chain, attempt in pairs
+    ):
+        for chain, attempt in pairs:
             chain.attempt = attempt
             used.add(attempt)
         return

@@ -116,9 +116,18 @@ class Strays:
             while waiting.stack and waiting.stack[-1] in self.taken:
                 waiting.stack.pop()
             for program in waiting.stack[: -_MOST_PROGRAMS - 1 : -1]:
-                if program not in self.taken and program.parent is not node and program.time_ns <= chain.start_ns:
+                is_free = program not in self.taken and program.time_ns <= chain.start_ns
+                if is_free and program.parent is not node and self._can_be(program, row):
                     found.setdefault(program, key)
         return found
+
+    def _can_be(self, program: Node, row: ProcessRow) -> bool:
+        """Whether a program stands between a stray and its parent; or the parent has gone, so that it was adopted."""
+        verdict, owner = self._verdicts[program], program.parent_process
+        is_between = verdict.is_open or (
+            program.attempt is not None and program.attempt.command not in verdict.pythons
+        )
+        return is_between or row.ppid == 1 or (owner is not None and owner.ended and owner.end_ns <= row.begin_ns)
 
     def _rank(self, program: Node) -> tuple[bool, int]:
         """Of programs that can be behind a stray: first those of which a Python is still missing, then the last."""

@@ -161,6 +161,42 @@ def test_equal_shells_share_their_commands(rows: Rows) -> None:
     assert [node.coverage for node in rows.forest().walk() if not node.process] == ["not-python"] * 2
 
 
+def test_a_shell_does_not_take_the_child_of_a_direct_start(rows: Rows) -> None:
+    rows.popen("a", 2000, "python3", "x.py")
+    rows.popen("a", 2001, "sh", "-c", "python3 x.py")
+    rows.process("direct", 11, 10, 2001, "x.py")
+    rows.process("behind", 13, 12, 2002, "x.py")
+    assert rows.outline() == [
+        "a",
+        "  direct ppid",
+        "  sh -c python3 x.py [not-python]",
+        "    behind command via sh",
+    ]
+
+
+def test_the_time_tells_a_shell_that_became_python_from_a_direct_start(rows: Rows) -> None:
+    rows.popen("a", 2000, "python3", "x.py")
+    rows.popen("a", 9000, "bash", "-c", "exec python3 x.py")
+    rows.process("b", 11, 10, 9001, "x.py")
+    assert rows.outline() == ["a", "  python3 x.py [not-recorded]", "  b ppid via bash"]
+
+
+def test_a_stray_is_not_taken_for_a_child(rows: Rows) -> None:
+    """Its parent lives, and is another."""
+    rows.popen("a", 2000, "python3", "x.py")
+    rows.process("stray", 13, 12, 2002, "x.py")
+    assert rows.outline() == ["a", "  python3 x.py [not-recorded]", "stray"]
+
+
+@pytest.mark.parametrize(("until", "ppid"), [(2001, 12), (9000, 1)])
+def test_a_child_that_was_adopted(until: int, ppid: int) -> None:
+    rows = Rows()
+    rows.process("a", 10, 9, 1000, "app.py", until=until)
+    rows.popen("a", 2000, "python3", "x.py")
+    rows.process("b", 11, ppid, 2002, "x.py")
+    assert rows.outline() == ["a", "  b command"]
+
+
 def test_half_of_a_pipeline_was_recorded(rows: Rows) -> None:
     rows.popen("a", 2000, "bash", "-c", "python3 x.py | python3 -S y.py")
     rows.process("x", 12, 11, 2002, "x.py")
@@ -220,6 +256,16 @@ def test_a_guess_names_no_program_where_there_are_several() -> None:
     rows.popen("a", 2001, "make", "test")
     rows.process("b", 30, 29, 2500, "-m", "unittest", run="r")
     assert rows.outline() == ["a", "  make lint [not-python]", "  make test [not-python]", "  b time"]
+
+
+def test_a_fork_is_no_program_that_can_be_behind_something() -> None:
+    rows = Rows()
+    rows.process("a", 10, 9, 1000, "app.py", run="r")
+    rows.spawn("a", 2000, "os.fork")
+    rows.fork("f", "a", 11, 10, 2001)
+    rows.spawn("a", 2100, "os.fork")
+    rows.process("b", 30, 29, 2500, "b.py", run="r")
+    assert rows.outline() == ["a", "  f fork", "  - [unexplained]", "b"]
 
 
 def test_nobody_is_put_below_a_sibling() -> None:
