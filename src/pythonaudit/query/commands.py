@@ -17,7 +17,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 NOT_PYTHON = "not-python"
 NOT_RECORDED = "not-recorded"
@@ -52,12 +52,15 @@ _WRAPPERS: Mapping[str, tuple[str, int]] = {
     "unshare": ("RwSG", 0),
     "xargs": ("nPIdaLsE", 0),
 }
+# Of these, the ones that wait for the other program; the rest become it.
+_WAITING = frozenset({"doas", "flock", "strace", "sudo", "time", "timeout", "xargs"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=.*", re.DOTALL)
 _KEYWORDS = frozenset({"if", "then", "elif", "else", "while", "until", "do", "!", "{"})
 _SKIPPED = frozenset({"fi", "done", "esac", "}", "for", "case", "select", "function"})
 # What nearly never fails: what stands after its && runs.
 _SURE = frozenset({"cd", "export", "set", "umask", "ulimit", "source", ".", ":", "true", "echo", "printf"})
 _PUNCTUATION = "();<>|&\n"
+FARTHEST = 3  # see Verdict.distance
 _MOST_WRAPPERS = 8
 _KEY_WORDS, _KEY_CHARACTERS = 100, 1000  # less than is ever cut off, so that what was cut compares equal
 
@@ -118,6 +121,8 @@ class Verdict:
         pythons: the command lines of Python in it.
         sure: how many of them run if it does.
         is_open: whether it can have become, or started, a Python of which it tells nothing.
+        distance: how far its Python is from it: 0, it is Python; 1, it becomes Python; 2, it becomes or starts it;
+            3, it starts it.
     """
 
     word: str
@@ -125,11 +130,18 @@ class Verdict:
     pythons: tuple[Command, ...] = ()
     sure: int = 0
     is_open: bool = False
+    distance: int = 0
 
 
 def judge(command: Command, look: Look) -> Verdict:
     """What a command is."""
-    command = _peel(command)
+    inner, is_waited_for = _peel(command)
+    verdict = _judge(inner, look)
+    distance = FARTHEST if is_waited_for else 2 if verdict.is_open else int(inner is not command)
+    return replace(verdict, distance=distance)
+
+
+def _judge(command: Command, look: Look) -> Verdict:
     if not command.executable:
         return Verdict(UNEXPLAINED, "its command line is not known", is_open=True)
     if "$" in command.executable or "`" in command.executable:
@@ -161,7 +173,7 @@ def spawn_keys(command: Command, verdict: Verdict) -> list[Key]:
     """
     return [
         key
-        for python in verdict.pythons or (_peel(command),)
+        for python in verdict.pythons or (_peel(command)[0],)
         for key in (("argv", *_cut(python.words[1:])), ("script", python.name, *_cut(python.words[1:])))
     ]
 
@@ -199,7 +211,7 @@ def _judge_python(command: Command, file: File | None) -> Verdict:
 
 
 def _judge_script(command: Command, file: File, look: Look) -> Verdict:
-    interpreter = _peel(Command((*file.interpreter, command.executable, *command.words[1:])))
+    interpreter, _ = _peel(Command((*file.interpreter, command.executable, *command.words[1:])))
     line = f"#!{' '.join(file.interpreter)}"
     there = look(interpreter.executable, None) if interpreter.executable else None
     if there is not None and there.kind == "missing":
@@ -217,14 +229,16 @@ def _missing(command: Command) -> Verdict:
     return Verdict(UNEXPLAINED, f"no such program {where}: it never started, or has gone since")
 
 
-def _peel(command: Command) -> Command:
-    """The command that is started in the end."""
+def _peel(command: Command) -> tuple[Command, bool]:
+    """The command that is started in the end, and whether something waits for it."""
+    is_waited_for = False
     for _ in range(_MOST_WRAPPERS):
         inner = _unwrap(command)
         if inner is None:
             break
+        is_waited_for = is_waited_for or command.name in _WAITING
         command = inner
-    return command
+    return command, is_waited_for
 
 
 def _unwrap(command: Command) -> Command | None:

@@ -30,7 +30,6 @@ from pythonaudit.query.commands import (
     NOT_RECORDED,
     UNEXPLAINED,
     Command,
-    Key,
     Look,
     Verdict,
     judge,
@@ -134,11 +133,8 @@ class _Builder:
 
     def _pair(self, parent: Chain, children: list[Chain]) -> None:
         attempts = [a for image in parent.images for a in self.attempts.get(image.id, ()) if not a.is_exec]
-        known: dict[Attempt, list[Key]] = {}
-        for attempt in attempts:
-            if not attempt.is_fork:
-                known[attempt] = spawn_keys(attempt.command, self.verdict(attempt))
-        pair(children, attempts, known, lambda attempt: self.verdict(attempt).is_open)
+        forks = [attempt for attempt in attempts if attempt.is_fork]
+        pair(children, forks, {attempt: self.verdict(attempt) for attempt in attempts if not attempt.is_fork})
         for chain in children:
             if chain.attempt is not None:
                 chain.was_another = False  # it is a clock that was set back

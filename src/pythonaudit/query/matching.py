@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import bisect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pythonaudit.query.attempts import Attempt, ProcessRow
-from pythonaudit.query.commands import Key, process_keys
+from pythonaudit.query.commands import FARTHEST, Key, Verdict, process_keys, spawn_keys
 
 _TICK_NS = 10_000_000  # USER_HZ is 100 wherever there is CPython
 # A child that names nothing is taken for that of an attempt no longer before it than this.
 _WINDOW_NS = 2_000_000_000
-_FORKED: Key = ("fork",)
 # Children of multiprocessing, which up to 3.13 starts them without any event.
 _EVENTLESS = "from multiprocessing."
 
@@ -140,37 +139,32 @@ def _image_at(chain: Chain, time_ns: int) -> ProcessRow:
     return before[-1] if before else chain.first
 
 
-def pair(
-    children: Sequence[Chain],
-    attempts: Sequence[Attempt],
-    known: Mapping[Attempt, Sequence[Key]],
-    is_open: Callable[[Attempt], bool],
-) -> None:
+def pair(children: Sequence[Chain], forks: Sequence[Attempt], verdicts: Mapping[Attempt, Verdict]) -> None:
     """Gives children of one chain the attempts from which they came.
 
     Args:
         children: in the order of time.
-        attempts: those of its images that are no exec, in the order of time.
-        known: by what a child of an attempt can be known; nothing for forks.
-        is_open: whether a child that cannot be known by it can have come from an attempt.
+        forks: attempts to fork, in the order of time.
+        verdicts: of the other attempts that are no exec, in the order of time.
     """
     used: set[Attempt] = set()
     by_key: dict[Key, tuple[list[Chain], list[Attempt]]] = defaultdict(lambda: ([], []))
     for chain in children:
         for key in chain.find_keys():
             by_key[key][0].append(chain)
-    for attempt in attempts:
-        for key in known.get(attempt, ()):
+    for attempt, verdict in verdicts.items():
+        for key in spawn_keys(attempt.command, verdict):
             by_key[key][1].append(attempt)
-    by_key[_FORKED] = ([c for c in children if c.is_forked], [a for a in attempts if a.is_fork])
-    # First what fits in time; a shell may have become its last command, but what was asked for itself comes first.
+    # First what fits in time, then what is nearer: a shell may have become its last command.
     for window_ns in (_WINDOW_NS, None):
-        for is_last in (False, True):
+        for distance in range(FARTHEST + 1):
             for some, theirs in by_key.values():
-                fit = [attempt for attempt in theirs if (not attempt.is_fork and is_open(attempt)) is is_last]
-                _pair_by_time(some, fit, used, window_ns)
-    nameless = [c for c in children if not c.is_forked and not c.is_eventless]
-    _pair_by_time(nameless, [a for a in attempts if not a.is_fork and is_open(a)], used, _WINDOW_NS)
+                _pair_by_time(some, [a for a in theirs if verdicts[a].distance == distance], used, window_ns)
+    forked = [chain for chain in children if chain.is_forked]
+    for window_ns in (_WINDOW_NS, None):
+        _pair_by_time(forked, forks, used, window_ns)
+    nameless = [chain for chain in children if not chain.is_forked and not chain.is_eventless]
+    _pair_by_time(nameless, [a for a, verdict in verdicts.items() if verdict.is_open], used, _WINDOW_NS)
 
 
 def _pair_by_time(

@@ -75,28 +75,19 @@ class Strays:
 
     def place_by_command(self, family: Family) -> None:
         """Puts strays with one parent where their command lines say: below one program, if that can be."""
-        votes: dict[Node, list[tuple[Chain, Node, Key]]] = defaultdict(list)
-        for chain, node in family:
-            programs = self._programs(chain, node)
-            best = max(programs, key=self._rank, default=None)
-            if best is None:
-                continue
-            if not self._verdicts[best].is_open:
-                # It is that program: who started it had gone, or something like timeout stands between.
-                node.parent, node.attempt = best.parent, best.attempt
-                self._place(node, best)
-                self.taken.add(best)
-                continue
+        found = [(chain, node, self._programs(chain, node)) for chain, node in family]
+        keys: dict[Node, list[Key]] = defaultdict(list)
+        for *_, programs in found:
             for program, key in programs.items():
                 if self._verdicts[program].is_open:
-                    votes[program].append((chain, node, key))
-        if votes:
-            explained = {
-                program: self._explain(program, [key for *_, key in some]) for program, some in votes.items()
-            }
-            program = max(votes, key=lambda program: (explained[program], *self._rank(program)))
-            for chain, node, _ in votes[program]:
-                self._place_below(program, chain, node)
+                    keys[program].append(key)
+        explained = {program: self._explain(program, some) for program, some in keys.items()}
+        common = max(explained, key=lambda program: (explained[program], *self._rank(program)), default=None)
+        for chain, node, programs in found:
+            if common is not None and common in programs and explained[common] > 1:
+                self._place_below(common, chain, node)
+            elif left := [program for program in programs if program not in self.taken]:
+                self._place_below(max(left, key=self._rank), chain, node)
 
     def _explain(self, program: Node, keys: Sequence[Key]) -> int:
         """How many processes with these command lines a program was given to start."""
@@ -123,11 +114,9 @@ class Strays:
 
     def _can_be(self, program: Node, row: ProcessRow) -> bool:
         """Whether a program stands between a stray and its parent; or the parent has gone, so that it was adopted."""
-        verdict, owner = self._verdicts[program], program.parent_process
-        is_between = verdict.is_open or (
-            program.attempt is not None and program.attempt.command not in verdict.pythons
-        )
-        return is_between or row.ppid == 1 or (owner is not None and owner.ended and owner.end_ns <= row.begin_ns)
+        owner = program.parent_process
+        is_adopted = row.ppid == 1 or (owner is not None and owner.ended and owner.end_ns <= row.begin_ns)
+        return is_adopted or self._verdicts[program].distance > 0
 
     def _rank(self, program: Node) -> tuple[bool, int]:
         """Of programs that can be behind a stray: first those of which a Python is still missing, then the last."""
@@ -135,16 +124,17 @@ class Strays:
         return is_missed, program.time_ns
 
     def _place_below(self, program: Node, chain: Chain, node: Node) -> None:
+        assert program.attempt is not None
         row = chain.first
-        node.parent = program
-        node.via = program.attempt.command.name if program.attempt is not None else ""
-        self._place(node, program)
-        if row.ppid > 1:
-            self._beside.setdefault((row.boot, row.pid_namespace, row.ppid), program)
-
-    def _place(self, node: Node, program: Node) -> None:
         node.link, node.reason = "command", ""
         self.found[program] += 1
+        if self._verdicts[program].is_open:
+            node.parent, node.via = program, program.attempt.command.name
+            if row.ppid > 1:
+                self._beside.setdefault((row.boot, row.pid_namespace, row.ppid), program)
+        else:  # it is that program; who started it had gone, or something like timeout stands between
+            node.parent, node.attempt = program.parent, program.attempt
+            self.taken.add(program)
 
     def place_beside(self, chain: Chain, node: Node) -> None:
         """Puts a stray beside another child of its parent, or below the only process that it can be from."""

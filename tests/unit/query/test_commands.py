@@ -125,6 +125,20 @@ def test_the_program_counts_not_the_first_word() -> None:
     assert judged("python3", "x.py", program="/usr/bin/git")[0] == "not-python"
 
 
+@pytest.mark.parametrize(
+    ("command", "distance"),
+    [
+        ("python3 x.py", 0),
+        ("pip", 0),
+        ("env python3 x.py", 1),
+        ("sh -c python3", 2),
+        ("nohup timeout 9 python3", 3),
+    ],
+)
+def test_how_far_its_python_is(command: str, distance: int) -> None:
+    assert judge(Command(tuple(command.split())), look).distance == distance
+
+
 def test_what_is_not_known() -> None:
     assert judged() == ("unexplained", "its command line is not known")
     assert judged("", "x.py")[0] == "unexplained"

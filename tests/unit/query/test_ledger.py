@@ -181,6 +181,27 @@ def test_the_time_tells_a_shell_that_became_python_from_a_direct_start(rows: Row
     assert rows.outline() == ["a", "  python3 x.py [not-recorded]", "  b ppid via bash"]
 
 
+def test_what_waits_is_not_what_became_python(rows: Rows) -> None:
+    rows.popen("a", 2000, "bash", "-c", "exec python3 x.py")
+    rows.popen("a", 2001, "timeout", "9", "python3", "x.py")
+    rows.process("b", 11, 10, 2001, "x.py")
+    rows.process("t", 13, 12, 2002, "x.py")
+    assert started_by(rows) == {"a": None, "b": "a/1/2000", "t": "a/1/2001"}
+
+
+def test_a_family_stays_with_its_shell(rows: Rows) -> None:
+    rows.popen("a", 2000, "bash", "-c", "python3 x.py | python3 y.py")
+    rows.popen("a", 2001, "timeout", "9", "python3", "x.py")
+    rows.process("x", 12, 11, 2020, "x.py")
+    rows.process("y", 13, 11, 2020, "y.py")
+    assert rows.outline()[1:] == [
+        "  bash -c python3 x.py | python3 y.py [not-python]",
+        "    x command via bash",
+        "    y command via bash",
+        "  timeout 9 python3 x.py [not-recorded]",
+    ]
+
+
 def test_a_stray_is_not_taken_for_a_child(rows: Rows) -> None:
     """Its parent lives, and is another."""
     rows.popen("a", 2000, "python3", "x.py")
