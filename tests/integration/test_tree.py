@@ -177,6 +177,21 @@ os.execl(me, me, "-S", "-c", "pass")
     ]
 
 
+def test_a_process_that_lives(installed_here: Installed, tmp_path: Path) -> None:
+    env = installed_here.environment(PYTHONAUDIT="1", PYTHONAUDIT_DIR=tmp_path)
+    program = "import os; print(flush=True); input(); os._exit(0)"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([installed_here.python, "-c", program], env=env, stdin=pipe, stdout=pipe) as process:
+        assert process.stdin and process.stdout
+        process.stdout.readline()
+        assert [(row["pid"], row["state"]) for row in read_tree(tmp_path)] == [(process.pid, "running")]
+        assert "running" in commands.run(tmp_path, "tree").stdout
+        process.stdin.write(b"\n")
+        process.stdin.close()
+        process.wait(TIMEOUT_SECONDS)
+    assert [row["state"] for row in read_tree(tmp_path)] == ["stopped"]
+
+
 @pytest.mark.parametrize("way", ["make", "nested"])
 def test_what_lies_between_is_named(installed_here: Installed, tmp_path: Path, way: str) -> None:
     run = Run(installed_here, tmp_path / "recordings")
