@@ -156,3 +156,55 @@ def test_runtime_directory_instead(installed: Installed, way: str, shared: tuple
     assert Journal(audit, [runtime / "pythonaudit"]).losses() == []
     # The first is where it could still write.
     assert set(lost(Recording(runtime / "pythonaudit", recording.completed))) == {"missing-segments"}
+
+
+# An empty directory that the process can see nothing outside of: no /proc, no interpreter, and no journal but what
+# it makes there. What is in sight of it is in `jail`.
+CHROOT = """
+jail = os.path.join(place, "jail")
+os.mkdir(jail, 0o755)
+os.chroot(jail)
+os.chdir("/")
+"""
+FORK = """
+if not os.fork():
+    raise_events(5000)
+    os._exit(0)
+raised += 5000
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+@ROOT_ONLY
+@OLDEST_AND_NEWEST
+@pytest.mark.parametrize("when", WHEN)
+def test_chroot(installed: Installed, way: str, disk: Disk, when: str) -> None:
+    """The next segment, and a child's first, lie below the new root, where the directory's name leads there."""
+    place = disk("recorded", None)
+    trouble = Trouble(CHROOT, FORK, (), before=WHEN[when], beside=("jail",))
+    recording = get_into(trouble, installed, way, (disk("bare", None), place))
+    mine, child = recording.journal.processes()
+    assert (mine.ended, child.process.way, child.process.parent) == (True, "fork", mine.process.id)
+    kept = [e.values[0] for e in recording.events("app.event") if e.process.id == mine.process.id]
+    before = WHEN[when] + 6000
+    assert kept == [*range(before), *range(before + 5000, before + 5100)]
+    outside = Recording(place / "audit", recording.completed)
+    assert WHEN[when] <= len(kept_numbers(outside)) < before
+    (trail,) = outside.journal.processes()
+    assert not trail.ended
+
+
+@ROOT_ONLY
+@OLDEST_AND_NEWEST
+@pytest.mark.parametrize("when", WHEN)
+def test_chroot_and_another_user(installed: Installed, way: str, shared: tuple[Path, Path], when: str) -> None:
+    """As daemons do: into a directory of root's, and then somebody else. The segment in hand counts what follows."""
+    trouble = Trouble(
+        CHROOT + f"os.setgid({SOMEBODY}); os.setuid({SOMEBODY})", None, ("no-journal",), before=WHEN[when]
+    )
+    recording = get_into(trouble, installed, way, shared)
+    kept = kept_numbers(recording)
+    assert kept == list(range(len(kept)))
+    assert len(kept) >= WHEN[when]
+    assert lost(recording)["no-journal"] == WHEN[when] + 6000 - len(kept)
+    assert not list((shared[1] / "jail").iterdir())
