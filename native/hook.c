@@ -456,6 +456,8 @@ int pa_hook(const char *event, PyObject *args, void *unused)
             pa_lose(t->segment, PA_LOSS_REENTERED);
             return 0;
         }
+        if (__builtin_expect(!pa_recorder.canary, 0))
+            pa_recorder_proved();
         unsigned reason;
         t = pa_thread_enter(&reason);
         if (!t) {

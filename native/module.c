@@ -72,9 +72,17 @@ static void hook_in(void)
     if (!pa_recorder.hooked) {
         state = VETOED;
         pa_fail(&pa_recorder.settings, "another audit hook keeps ours out");
-        unsigned ignored;
-        pa_thread_enter(&ignored); /* a journal that says so */
+        pa_recorder_doubt();
     }
+}
+
+/* The state by now: that of an interpreter that has ended is no more, and an event may have come
+ * although another hook kept our canary from us. */
+static const char *state_name(void)
+{
+    if (state == VETOED && pa_recorder.hooked)
+        state = RECORDING;
+    return state_names[state == RECORDING && !pa_recorder.hooked ? OFF : state];
 }
 
 /* By the shim, with a recorder of its own. */
@@ -95,7 +103,7 @@ static PyObject *start(PyObject *module, PyObject *stdlib)
     if (pa_recorder.installed) {
         if (state == RECORDING && !pa_recorder.hooked) /* a new interpreter: its end cleared the hooks */
             hook_in();
-        return PyUnicode_FromString(state_names[state]);
+        return PyUnicode_FromString(state_name());
     }
     if (recorded_elsewhere())
         return PyUnicode_FromString(state_names[RECORDING]);
@@ -162,8 +170,7 @@ static PyObject *status(PyObject *module, PyObject *unused)
         process[2 * i + 1] = digits[r->who.process[i] & 15];
         process[2 * i + 2] = 0;
     }
-    int ended = state == RECORDING && !r->hooked; /* with the interpreter before this one */
-    return Py_BuildValue("{s:s,s:s,s:s,s:s,s:O}", "state", state_names[ended ? OFF : state],
+    return Py_BuildValue("{s:s,s:s,s:s,s:s,s:O}", "state", state_name(),
                          "process", process, "root", root(),
                          "directory", r->store_open ? r->store.box : "",
                          "canary", r->canary ? Py_True : Py_False);

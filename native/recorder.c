@@ -289,8 +289,6 @@ static int open_segment(void)
     }
     r->sequence++;
     r->segments++;
-    if (r->who.way != PA_WAY_SITE)
-        r->canary = 1; /* there was no hook before ours, and it has been called */
     s->header->canary = r->canary ? PA_CANARY_SEEN : PA_CANARY_NOT_SEEN;
     for (int i = 0; i < PA_LOSS_REASONS; i++)
         s->header->losses[i] += __atomic_exchange_n(&r->losses[i], 0, __ATOMIC_RELAXED);
@@ -547,6 +545,26 @@ void pa_recorder_keep(unsigned which, const void *json, uint32_t length)
     if (r->segment && r->canary)
         r->segment->header->canary = PA_CANARY_SEEN;
     pthread_mutex_unlock(&r->lock);
+}
+
+void pa_recorder_proved(void)
+{
+    struct pa_recorder *r = &pa_recorder;
+    pa_recorder_look();
+    pthread_mutex_lock(&r->lock);
+    r->canary = r->hooked = 1;
+    if (r->segment)
+        r->segment->header->canary = PA_CANARY_SEEN;
+    pthread_mutex_unlock(&r->lock);
+}
+
+void pa_recorder_doubt(void)
+{
+    unsigned ignored;
+    pa_thread_enter(&ignored);
+    pthread_mutex_lock(&pa_recorder.lock);
+    pa_recorder_touch(); /* the next event, if one comes, does not go past pa_recorder_proved */
+    pthread_mutex_unlock(&pa_recorder.lock);
 }
 
 static int anything_lost(void)

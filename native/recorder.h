@@ -163,6 +163,10 @@ int pa_definition_failed(struct pa_thread *t);
 /* Every thread is to look again before its next event. Under the lock. */
 void pa_recorder_touch(void);
 
+/* The canary did not come back: the journal says so, until an event comes through the hook and proves it. */
+void pa_recorder_doubt(void);
+void pa_recorder_proved(void);
+
 /* Counts one loss in a segment that cannot go away (a thread's own, or any under the
  * lock); without one, in memory until there is one. */
 void pa_lose(struct pa_segment *segment, unsigned reason);
