@@ -140,6 +140,11 @@ class Installed:
         abi = "t" if self.interpreter.free_threaded else ""
         return self.prefix / "lib" / f"python{major}.{minor}{abi}" / "site-packages"
 
+    @property
+    def recorder(self) -> Path:
+        """The installed recorder for this interpreter."""
+        return self.purelib / "pythonaudit" / self.interpreter.recorder_file
+
     def environment(self, **variables: str | Path) -> dict[str, str]:
         """The test's own environment with no variable of ours but these."""
         return unrecorded(os.environ) | {k: str(v) for k, v in variables.items()}

@@ -45,7 +45,7 @@ def environment(
 ) -> Installed:
     """One of its own, whose recorder can be killed at each call."""
     installed = install(INTERPRETERS[-1])
-    built = failing_calls.build(tmp_path_factory.mktemp("killed"), "_recorder")
+    built = failing_calls.build(tmp_path_factory.mktemp("killed"), "_recorder", installed.interpreter)
     shutil.copy(built, installed.purelib / "pythonaudit")
     return installed
 

@@ -29,7 +29,7 @@ def snapshot(value, depth=0):
     if kind is str:
         return ["str", value]
     if kind is bytes or kind is bytearray:
-        return ["bytes", value.hex()]
+        return ["bytes", value.hex(), kind.__name__]
     if (kind is tuple or kind is list) and depth < DEPTH:
         return ["list", len(value), [snapshot(item, depth + 1) for item in value[:ITEMS]]]
     if kind is dict and depth < DEPTH:

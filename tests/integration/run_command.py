@@ -21,13 +21,15 @@ class Run:
 
     Attributes:
         directory: where it records to.
+        python: the environment's interpreter, which can be recorded whatever the wheel is for.
         words: how to call it, up to and without the `--`.
     """
 
     def __init__(self, installed: Installed, directory: Path) -> None:
         self._installed = installed
         self.directory = directory
-        self.words = [str(installed.python), "-m", "pythonaudit", "run", "--dir", str(directory)]
+        self.python = str(installed.python)
+        self.words = [self.python, "-m", "pythonaudit", "run", "--dir", str(directory)]
 
     def __call__(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """Runs it with these arguments, and options of `subprocess.run`."""

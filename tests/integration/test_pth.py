@@ -10,7 +10,6 @@ import pytest
 from pythonaudit.cli.interpreters import Interpreter
 from tests.conftest import Installed
 
-RECORDER = "_recorder.abi3.so"
 PROGRAM = ["-c", "import sys; print('ran'); sys.exit(7)"]
 OFF = [{}, {"PYTHONAUDIT": ""}, {"PYTHONAUDIT": "0"}]
 
@@ -20,7 +19,7 @@ def test_off_imports_nothing_of_ours(installed: Installed, variables: dict[str, 
     code = (
         "import sys\n"
         "print(*(name for name in sys.modules if 'pythonaudit' in name))\n"
-        "print('pythonaudit' in open('/proc/self/maps').read())\n"
+        "print('pythonaudit/_' in open('/proc/self/maps').read())\n"
     )
     done = installed.run("-X", "importtime", "-c", code, env=installed.environment(**variables))
     assert done.stdout == "\nFalse\n"
@@ -33,54 +32,54 @@ def test_on_says_nothing_either(installed: Installed) -> None:
     assert (done.stdout, done.stderr) == ("ran\n", "")
 
 
-def remove_package(package: Path) -> None:
-    shutil.rmtree(package)
+def remove_package(recorder: Path) -> None:
+    shutil.rmtree(recorder.parent)
 
 
-def remove_startup(package: Path) -> None:
-    (package / "recorder" / "startup.py").unlink()
+def remove_startup(recorder: Path) -> None:
+    (recorder.parent / "recorder" / "startup.py").unlink()
 
 
-def remove_recorder(package: Path) -> None:
-    (package / RECORDER).unlink()
+def remove_recorder(recorder: Path) -> None:
+    recorder.unlink()
 
 
-def cut_source(package: Path) -> None:
-    (package / "recorder" / "startup.py").write_text("def start(:\n")
+def cut_source(recorder: Path) -> None:
+    (recorder.parent / "recorder" / "startup.py").write_text("def start(:\n")
 
 
-def empty_recorder(package: Path) -> None:
-    (package / RECORDER).write_bytes(b"")
+def empty_recorder(recorder: Path) -> None:
+    recorder.write_bytes(b"")
 
 
-def garbage_for_recorder(package: Path) -> None:
-    (package / RECORDER).write_bytes(bytes(range(256)) * 64)
+def garbage_for_recorder(recorder: Path) -> None:
+    recorder.write_bytes(bytes(range(256)) * 64)
 
 
-def recorder_of_another_machine(package: Path) -> None:
-    content = bytearray((package / RECORDER).read_bytes())
+def recorder_of_another_machine(recorder: Path) -> None:
+    content = bytearray(recorder.read_bytes())
     content[18:20] = (0xF3).to_bytes(2, "little")  # e_machine: RISC-V
-    (package / RECORDER).write_bytes(content)
+    recorder.write_bytes(content)
 
 
-def recorder_of_another_word_size(package: Path) -> None:
-    content = bytearray((package / RECORDER).read_bytes())
+def recorder_of_another_word_size(recorder: Path) -> None:
+    content = bytearray(recorder.read_bytes())
     content[4] = 1  # EI_CLASS: 32 bit
-    (package / RECORDER).write_bytes(content)
+    recorder.write_bytes(content)
 
 
-def directory_for_recorder(package: Path) -> None:
-    (package / RECORDER).unlink()
-    (package / RECORDER).mkdir()
+def directory_for_recorder(recorder: Path) -> None:
+    recorder.unlink()
+    recorder.mkdir()
 
 
-def dangling_link_for_recorder(package: Path) -> None:
-    (package / RECORDER).unlink()
-    (package / RECORDER).symlink_to("nowhere")
+def dangling_link_for_recorder(recorder: Path) -> None:
+    recorder.unlink()
+    recorder.symlink_to("nowhere")
 
 
-def foreign_library_for_recorder(package: Path) -> None:
-    shutil.copy(package / "_preload.abi3.so", package / RECORDER)
+def foreign_library_for_recorder(recorder: Path) -> None:
+    shutil.copy(recorder.parent / "_preload.abi3.so", recorder)
 
 
 BREAKERS = [
@@ -103,7 +102,7 @@ def broken(installed: Installed, tmp_path: Path, request: pytest.FixtureRequest)
     """A copy of the environment in which one thing is broken."""
     copy = Installed(installed.interpreter, tmp_path / "copy", installed.new_directory)
     shutil.copytree(installed.prefix, copy.prefix, symlinks=True)
-    request.param(copy.purelib / "pythonaudit")
+    request.param(copy.recorder)
     return copy
 
 

@@ -9,7 +9,6 @@ import select
 import shlex
 import signal
 import subprocess
-import sys
 import termios
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +55,7 @@ sys.exit(5)
 class TestSignals:
     @pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM"])
     def test_what_a_process_sends_goes_on(self, run: Run, name: str) -> None:
-        command = [*run.words, "--", sys.executable, "-I", "-c", LISTENER]
+        command = [*run.words, "--", run.python, "-I", "-c", LISTENER]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
             assert started.stdout is not None
             assert started.stdout.readline() == f"ready {started.pid}\n"
@@ -123,7 +122,7 @@ class TestTerminal:
     @pytest.fixture
     def listener(self, shell: Shell, run: Run) -> int:
         """A running listener; gives the process id of the `run` above it."""
-        shell.type(f"{shlex.join([*run.words, '--', sys.executable, '-I', '-c', LISTENER])}; echo status=$?.\n")
+        shell.type(f"{shlex.join([*run.words, '--', run.python, '-I', '-c', LISTENER])}; echo status=$?.\n")
         return int(shell.expect(r"ready (\d+)\r\n")[1])
 
     def test_keys_reach_the_command_once(self, shell: Shell, listener: int) -> None:
@@ -142,7 +141,7 @@ class TestTerminal:
         assert shell.expect(r"Stopped|status=2\.")[0] == "status=2."
 
     def test_one_that_stops_can_be_continued(self, shell: Shell, run: Run) -> None:
-        shell.type(f"{shlex.join([*run.words, '--', sys.executable, '-I', '-c', READER])}\n")
+        shell.type(f"{shlex.join([*run.words, '--', run.python, '-I', '-c', READER])}\n")
         shell.expect(r"begun\r\n")
         for line in ("line 1", "line 2"):
             shell.type(self.SUSPEND)
@@ -157,7 +156,7 @@ class TestTerminal:
         shell.expect(r"status=5\.")
 
     def test_one_in_the_background_that_reads_is_stopped(self, shell: Shell, run: Run) -> None:
-        shell.type(f"{shlex.join([*run.words, '--', sys.executable, '-I', '-c', READER])} &\n")
+        shell.type(f"{shlex.join([*run.words, '--', run.python, '-I', '-c', READER])} &\n")
         shell.expect(r"begun\r\n")
         shell.type('until [ "$(jobs -s)" ]; do :; done; jobs\n')
         shell.expect(r"\[1\]\+ +Stopped")
@@ -178,7 +177,7 @@ class TestTerminal:
         inner = ["env", "PS1=inner> ", "bash", "--norc", "--noprofile", "-i"]
         shell.type(f"{shlex.join([*run.words, '--', *inner])}\n")
         shell.expect(r"inner> $")
-        shell.type(f"{shlex.join([sys.executable, '-I', '-c', READER])}\n")
+        shell.type(f"{shlex.join([run.python, '-I', '-c', READER])}\n")
         shell.expect(r"begun\r\n")
         shell.type(self.SUSPEND)
         shell.expect(r"Stopped(.*\r\n)+inner> $")

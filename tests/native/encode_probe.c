@@ -246,6 +246,9 @@ PyMODINIT_FUNC PyInit_probe(void)
         return NULL;
     }
     PyObject *ret = PyModule_Create(&module), *map = PyDict_New();
+#ifdef Py_GIL_DISABLED
+    PyUnstable_Module_SetGIL(ret, Py_MOD_GIL_NOT_USED); /* as the recorder's module has it */
+#endif
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         PyModule_AddIntConstant(ret, numbers[i].name, numbers[i].value);
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {

@@ -5,8 +5,8 @@
 
     run(interpreter, "hostile_values.py")           # in any interpreter, with the sanitizers
 
-One abi3 file serves all interpreters, as in the product. With the sanitizers every object is
-allocated by malloc, so that reading beyond one is seen.
+One abi3 file serves all interpreters with the GIL, as in the product. With the sanitizers every object is
+allocated by malloc, so that reading beyond one is seen (not without the GIL: those have an allocator of their own).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import functools
 import importlib.util
 import os
 import subprocess
-import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from pythonaudit.cli.interpreters import Interpreter, unrecorded
+from tests.native import compiling
 
 HERE = Path(__file__).resolve().parent
 NATIVE = HERE.parents[1] / "native"
@@ -33,14 +33,14 @@ _kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
 @functools.cache
-def build(sanitized: bool) -> Path:
-    """Compiles the module; the directory that it can be imported from."""
+def build(sanitized: bool, interpreter: Interpreter | None = None) -> Path:
+    """Compiles the module (for an interpreter without the GIL: that one); where it can be imported from."""
     _kept.append(tempfile.TemporaryDirectory())
     directory = Path(_kept[-1].name)
     sources = [HERE / "encode_probe.c", *(NATIVE / f"{part}.c" for part in PARTS)]
     command = ["cc", *STRICT, *(SANITIZE if sanitized else ["-O2"]), "-fPIC", "-shared"]
-    command += ["-DPy_LIMITED_API=0x030A0000", f"-I{sysconfig.get_path('include')}", f"-I{NATIVE}"]
-    command += [*map(str, sources), "-o", str(directory / "probe.abi3.so")]
+    command += [*compiling.options(interpreter), f"-I{NATIVE}"]
+    command += [*map(str, sources), "-o", str(directory / "probe.so")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return directory
@@ -49,7 +49,7 @@ def build(sanitized: bool) -> Path:
 @functools.cache
 def load() -> Any:
     """The module in this process, without sanitizers."""
-    spec = importlib.util.spec_from_file_location("probe", build(False) / "probe.abi3.so")
+    spec = importlib.util.spec_from_file_location("probe", build(False) / "probe.so")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -67,12 +67,14 @@ def _runtimes() -> str:
 def run(interpreter: Interpreter, program: str, sanitized: bool = True) -> str:
     """Runs a program of this directory, which has to end with 0; what it wrote to stdout."""
     environment = unrecorded(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join([str(build(sanitized)), str(HERE)])
+    built = build(sanitized, interpreter if interpreter.free_threaded else None)
+    environment["PYTHONPATH"] = os.pathsep.join([str(built), str(HERE)])
     if sanitized:
         environment["LD_PRELOAD"] = _runtimes()
         environment["ASAN_OPTIONS"] = "detect_leaks=0"  # CPython frees little at its end
         environment["UBSAN_OPTIONS"] = "print_stacktrace=1"
-        environment["PYTHONMALLOC"] = "malloc"
+        if not interpreter.free_threaded:
+            environment["PYTHONMALLOC"] = "malloc"
     command = [str(interpreter.executable), "-B", str(HERE / program)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"{done.stdout[-2000:]}{done.stderr[-6000:]}"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sysconfig
 from pathlib import Path
 
+from pythonaudit.cli.interpreters import Interpreter
 from tests.conftest import ROOT
+from tests.native import compiling
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "failing_calls.c"
@@ -19,18 +20,17 @@ FAILING = re.findall(r"^\S.* \*?__wrap_(\w+)\(", SOURCE.read_text(), re.M)
 FAILING += re.findall(r"^WRAP(?:_OPEN)?\((?:[\w *]+, )?(\w+), \(", SOURCE.read_text(), re.M)
 
 
-def build(directory: Path, name: str) -> Path:
-    """Compiles `_recorder` or `_preload` into `directory`; returns the file."""
+def build(directory: Path, name: str, interpreter: Interpreter) -> Path:
+    """Compiles `_recorder` for the interpreter, or `_preload`, into `directory`; returns the file."""
     shim = name == "_preload"
     # The shim is where the C library's own functions are found from: what looks for them cannot fail there.
     failing = [function for function in FAILING if not (shim and function == "dlsym")]
     sources = [p for p in sorted((ROOT / "native").glob("*.c")) if p.name.startswith("preload") == shim]
-    built = directory / f"{name}.abi3.so"
+    built = directory / ("_preload.abi3.so" if shim else interpreter.recorder_file)
     command = ["cc", "-std=gnu11", "-O1", "-g", "-fvisibility=hidden", "-fPIC", "-shared", "-Wall", "-Wextra"]
     command += ["-Werror", "-Wl,-z,nodelete", *(f"-Wl,--wrap={function}" for function in failing)]
     if not shim:
-        command += ["-DPy_LIMITED_API=0x030A0000", '-DPA_VERSION="0.0.0"']
-        command += [f"-I{sysconfig.get_path('include')}"]
+        command += [*compiling.options(interpreter), '-DPA_VERSION="0.0.0"']
     command += [*map(str, sources), str(SOURCE), "-o", str(built), "-ldl", "-lpthread"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

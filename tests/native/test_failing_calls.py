@@ -115,7 +115,7 @@ def failing(
     package = environment.purelib / "pythonaudit"
     kept = tmp_path_factory.mktemp("kept")
     for name in ("_recorder", "_preload"):
-        built = failing_calls.build(tmp_path_factory.mktemp("failing"), name)
+        built = failing_calls.build(tmp_path_factory.mktemp("failing"), name, environment.interpreter)
         shutil.copy(package / built.name, kept)
         shutil.copy(built, package)
     shim = {"LD_PRELOAD": str(package / "_preload.abi3.so")} if request.param == "preload" else {}

@@ -223,7 +223,7 @@ def soak(install: Callable[[Interpreter], Installed], tmp_path: Path) -> Soak:
     environments = [install(interpreter) for interpreter in INTERPRETERS]
     failing = [install(interpreter) for interpreter in INTERPRETERS]
     (tmp_path / "built").mkdir()
-    built = failing_calls.build(tmp_path / "built", "_recorder")
+    built = failing_calls.build(tmp_path / "built", "_recorder", INTERPRETERS[0])
     for environment in failing:
         shutil.copy(built, environment.purelib / "pythonaudit")
     return Soak(environments, failing, tmp_path / "round")
