@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pythonaudit.cli.interpreters import unrecorded
-from tests.conftest import INTERPRETERS, ROOT, TIMEOUT_SECONDS, Recording
+from tests.conftest import INTERPRETERS, ROOT, SOURCES, TIMEOUT_SECONDS, Recording
 from tests.fault.ways import WAYS
 from tests.recorded import is_whole
 
@@ -244,3 +244,41 @@ def test_pypy_below_run(pypy: list[str | Path], beside: Path, tmp_path: Path) ->
     )
     assert (done.returncode, done.stdout) == (0, "42\n")
     assert "no Python process was recorded" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def setuptools(pypy: list[str | Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Setuptools for it, from PyPI: a directory to import it from."""
+    place = tmp_path_factory.mktemp("setuptools")
+    version = do(*pypy, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
+    install = [sys.executable, "-m", "pip", "install", "-qq", "--target", place, "--python-version", version]
+    done = subprocess.run([*install, "--only-binary=:all:", "setuptools>=77.0.3"], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"setuptools cannot be had for {version}: {done.stderr.strip().splitlines()[-1]}")
+    return place
+
+
+BUILDS = {
+    "wheel": "build_wheel('..')",
+    "sdist": "build_sdist('..')",
+    "editable": "build_editable('..')",
+    "metadata": "prepare_metadata_for_build_wheel('..')",
+    "requirements": "get_requires_for_build_wheel()",
+}
+
+
+@pytest.mark.parametrize("what", BUILDS)
+def test_pypy_cannot_build(pypy: list[str | Path], setuptools: Path, tmp_path: Path, what: str) -> None:
+    """As pip and others ask for it: one line, and nothing is made."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in SOURCES:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tree / name)
+    before = sorted(tmp_path.rglob("*"))
+    env = unrecorded(os.environ) | {"PYTHONPATH": str(setuptools)}
+    build = f"import setuptools.build_meta; setuptools.build_meta.{BUILDS[what]}"
+    done = subprocess.run([*pypy, "-B", "-c", build], cwd=tree, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "pythonaudit records CPython; it cannot be built for pypy\n"
+    assert sorted(tmp_path.rglob("*")) == before

@@ -34,10 +34,12 @@ class Comparison:
         self.hashes: dict[bytes, str] = {}
         self.notes: set[str] = set()
         self.full = False
+        self.cyclic = False
 
     def arguments(self, event: Event, snapshot: Snapshot) -> bool:
         self.notes = set(event.notes)
         self.full = len(event.args) > WHOLE_MAX - 64
+        self.cyclic = event.event == "compare.depth"
         info = catalog.lookup(event.event)
         rules = info.arg_rules if info else ()
         found = event.values
@@ -153,6 +155,8 @@ class Comparison:
         return "truncated" in self.notes and wanted.startswith(found) and long_enough and len(found) <= TEXT_MAX
 
     def items(self, found: Any, count: int, items: list[Snapshot], depth: int) -> bool:
+        if FREE_THREADED and self.cyclic and depth > 0 and isinstance(found, dict):  # its lock is ours already
+            return self.summarised(found, {"$length": count})
         found, left = self.without_more(found)
         if len(found) + left != count or (left == 0 and count > ITEMS_MAX) or len(found) > ITEMS_MAX:
             return False
