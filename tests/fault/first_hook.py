@@ -7,6 +7,7 @@ import sys
 
 what = os.environ.get("HOOK")
 VETOES = {"vetoes": RuntimeError, "vetoes with an error": ValueError, "vetoes with an end": SystemExit}
+ENDS = {"refuses our import": ImportError, "ends at our import": SystemExit}
 inside = False
 
 
@@ -15,6 +16,8 @@ def hook(event, args):  # type: ignore[no-untyped-def]
     global inside
     if what in VETOES and event == "sys.addaudithook":
         raise VETOES[what]("refused")
+    if what in ENDS and event == "import" and args[0].startswith("pythonaudit"):
+        raise ENDS[what]("refused")
     if what == "refuses some" and event == "app.refused":
         raise RuntimeError("refused")
     if what == "refuses what it does not know" and event.startswith("pythonaudit."):

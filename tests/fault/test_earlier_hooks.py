@@ -158,3 +158,24 @@ def test_pth_that_recurses(with_pth: Installed, way: str) -> None:
         assert inner.stack[0][2] == "hook"
         assert inner.stack[1:] == outer.stack
     assert is_whole(recording)
+
+
+@pytest.mark.parametrize("how", ["refuses our import", "ends at our import"])
+def test_pth_that_keeps_our_package_out(with_pth: Installed, way: str, how: str) -> None:
+    """By `run` nothing is imported. Else nothing is recorded, and who does not want to run so is told."""
+    if way == "site":
+        recording = record_beside(with_pth, way, PROGRAM, {"HOOK": how})
+        assert not list(recording.directory.iterdir())
+        stopped = record(with_pth, way, PROGRAM, {"HOOK": how, "PYTHONAUDIT_ON_FAILURE": "stop"}).completed
+        assert (stopped.returncode, stopped.stdout) == (78, "")
+        (line,) = stopped.stderr.splitlines()
+        assert line.startswith("pythonaudit: this process cannot be recorded (refused)")
+        return
+    directory = with_pth.new_directory()
+    run = [with_pth.python, "-m", "pythonaudit", "run", "-q", "--dir", directory, "--"]
+    recorded = with_pth.run(*run[1:], "env", f"HOOK={how}", with_pth.python, "-c", PROGRAM)
+    bare = with_pth.run("-c", PROGRAM, env=with_pth.environment(HOOK=how))
+    assert (recorded.stdout, recorded.stderr) == (bare.stdout, bare.stderr)
+    recording = Recording(directory, recorded)
+    assert numbers(recording, "app.event") == list(range(300))
+    assert is_whole(recording)
