@@ -22,7 +22,7 @@
 
 #define REUSE_TRIES 8           /* old segments may have been removed behind our back */
 #define DRAINED_MAGIC "PYDRAIN\n"
-#define USAGE_SIZE 16u          /* the bytes of the box, and 8 that are reserved */
+#define USAGE_SIZE 16u          /* the bytes of the box, and how often some were reserved */
 #define BOX_NAME_ROOM 48u
 #define OTHERS_WRITE (S_IWGRP | S_IWOTH)
 
@@ -342,24 +342,35 @@ static int charge(struct pa_store *s, const struct pa_held *box, uint64_t bytes,
     int error = open_usage(&usage, box);
     if (error != 0)
         return error;
-    uint64_t seen = __atomic_add_fetch(usage, bytes, __ATOMIC_RELAXED);
-    if (can_reuse(s) && (seen > limit || later > limit - seen)) {
-        give_back(usage, bytes);
-        error = -ENOBUFS;
-    } else if (seen > limit || seen < bytes) {
+    /* Where it does not fit, nothing is charged before all is counted: a count does not see what others
+     * have charged and give back, and they would give back what it has forgotten. */
+    uint64_t turn = __atomic_load_n(&usage[1], __ATOMIC_SEQ_CST);
+    uint64_t seen = __atomic_load_n(usage, __ATOMIC_SEQ_CST);
+    int full;
+    do {
+        full = seen > limit - bytes;
+        if (can_reuse(s) && (full || later > limit - bytes - seen))
+            error = -ENOBUFS;
+        if (full || error != 0)
+            break;
+        __atomic_add_fetch(&usage[1], 1, __ATOMIC_SEQ_CST);
+    } while (!__atomic_compare_exchange_n(usage, &seen, seen + bytes, 1, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+    if (full && error == 0) {
         const char *own = s->old != NULL && !s->stop_on_full ? s->old->name : NULL;
         uint64_t target = limit / 10 * 9;
         target = s->stop_on_full ? UINT64_MAX : target > bytes ? target - bytes : 0;
         error = pa_evict(box, target, own, &standing, &s->evicted, s->horizon);
         if (error == 0) {
-            /* where others charged meanwhile, theirs stays and the next count mends */
-            __atomic_compare_exchange_n(usage, &seen, standing + bytes, 0, __ATOMIC_RELAXED,
-                                        __ATOMIC_RELAXED);
-            if (standing > limit - bytes)
+            uint64_t charged = standing > limit - bytes ? 0 : bytes;
+            /* where others charged meanwhile, theirs stays and the next count mends, also where the sum
+             * has come to what it was */
+            if (__atomic_fetch_add(&usage[1], charged != 0, __ATOMIC_SEQ_CST) != turn ||
+                !__atomic_compare_exchange_n(usage, &seen, standing + charged, 0, __ATOMIC_SEQ_CST,
+                                             __ATOMIC_SEQ_CST))
+                __atomic_add_fetch(usage, charged, __ATOMIC_SEQ_CST);
+            if (charged == 0)
                 error = can_reuse(s) ? -ENOBUFS : -EDQUOT;
         }
-        if (error != 0)
-            give_back(usage, bytes);
     }
     close_usage(usage);
     return error;

@@ -3,7 +3,7 @@
  *   DIR/                0700 where we make it (PA_SYSTEM_DIR: 0711)
  *   DIR/journal/        0700; of PA_SYSTEM_DIR 01733: others may add, not look
  *   DIR/journal/u1000/  0700: the box of effective user 1000
- *   DIR/journal/u1000/usage   bytes of the box, a u64 shared by its processes
+ *   DIR/journal/u1000/usage   bytes of the box, and how often some were reserved: two u64 shared by its processes
  *
  * A box has to be a directory of this user that nobody else can write to; where u1000 is
  * anything else, somebody laid a trap, and u1000-<16 random hex digits> is made instead.

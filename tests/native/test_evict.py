@@ -328,7 +328,8 @@ def test_a_segment_of_any_length_is_read_no_further_than_segments_go(place: Path
         assert names(box) == ["new.pyaudit", "usage"]
 
 
-def test_two_processes_evict_at_once(place: Path) -> None:
+@pytest.mark.parametrize("again", range(10))
+def test_two_processes_evict_at_once(place: Path, again: int) -> None:
     """Each removed segment is counted by one of them, and none is counted that stayed."""
     count, limit = 120, 64
     with Driver() as one, Driver() as two:
