@@ -56,7 +56,7 @@ def test_attributes_that_do_not_fit(installed_here: Installed, tmp_path: Path) -
     journal = Journal(directory)
     assert [e.event for e in journal.events() if e.event == "app.x"] == ["app.x"]
     (process,) = journal.processes()
-    assert process.process.python == installed_here.interpreter.version_text
+    assert process.process.python == ".".join(map(str, installed_here.interpreter.version))
 
 
 def test_status_in_a_child_before_its_first_event(installed_here: Installed) -> None:

@@ -50,7 +50,7 @@ class TestEnd:
         assert not list(tmp_path.glob("core*"))
 
     def test_one_line_tells_what_was_recorded(self, run: Run) -> None:
-        done = run("--", sys.executable, "-c", "print('out')")
+        done = run("--", run.python, "-c", "print('out')")
         assert done.stdout == "out\n"
         line = LINE.fullmatch(done.stderr)
         assert line

@@ -6,7 +6,6 @@ import os
 import pty
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ def run(installed_here: Installed, tmp_path: Path) -> Run:
 def test_a_label_used_before_is_counted_anew(run: Run) -> None:
     said = []
     for _ in range(2):
-        done = run("--label", "same", "--", sys.executable, "-S", "-c", "pass")
+        done = run("--label", "same", "--", run.python, "-S", "-c", "pass")
         found = LINE.fullmatch(done.stderr)
         assert found, done.stderr
         said.append((found["processes"], found["events"]))
@@ -43,7 +42,7 @@ def test_what_still_runs_is_said(run: Run, tmp_path: Path) -> None:
         "child.returncode = 0\n"  # it is left alone
     )
     try:
-        done = run("--", sys.executable, "-S", "-c", parent)
+        done = run("--", run.python, "-S", "-c", parent)
         found = LINE.fullmatch(done.stderr)
         assert found, done.stderr
         assert (found["processes"], found["losses"]) == ("2", "1 process is still running")

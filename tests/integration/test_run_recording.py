@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pythonaudit.cli.interpreters import Interpreter
 from pythonaudit.journal.reader import Journal
-from tests.conftest import TIMEOUT_SECONDS, Installed
+from tests.conftest import FREE_THREADED, TIMEOUT_SECONDS, Installed
 from tests.integration.run_command import LINE, Run
+
+#: Values of PYTHONMALLOC. Without the GIL, Python has an allocator of its own and no other.
+ALLOCATORS = ["debug", *(["mimalloc", "mimalloc_debug"] if FREE_THREADED else ["malloc_debug", "malloc"])]
 
 
 @pytest.fixture
@@ -127,7 +129,7 @@ class TestRecording:
         assert run("-q", "--", installed.python, "-c", code, env=environment).returncode == 0
         assert [e.event for e in Journal(run.directory).events()].count("only once") == 1
 
-    @pytest.mark.parametrize("malloc", ["debug", "malloc_debug", "malloc"])
+    @pytest.mark.parametrize("malloc", ALLOCATORS)
     @pytest.mark.parametrize("directory", ["recordings", "/dev/null/nowhere"])
     def test_a_debug_allocator_does_not_mind_the_hook(
         self, installed_here: Installed, interpreter: Interpreter, tmp_path: Path, malloc: str, directory: str
@@ -155,7 +157,7 @@ class TestRecording:
             "--label",
             "inner",
             "--",
-            sys.executable,
+            run.python,
             "-S",
             "-c",
             "import sys; sys.audit('inside')",
