@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pythonaudit.archive import schema
 from pythonaudit.archive.covered import Covered
 from pythonaudit.archive.manifest import Archive, Entry, Part
 from pythonaudit.archive.segments import build_header
@@ -149,8 +150,15 @@ class ArchivedSegments:
 
     def _read_group(self, part: Part, group: int) -> pa.Table:
         path = self.archive.path(part)
-        file = pq.ParquetFile(path, read_dictionary=_DICTIONARIES)
-        return file.read_row_group(group, [*_COLUMNS, "process"])
+        there = pq.read_schema(path).names
+        file = pq.ParquetFile(path, read_dictionary=[name for name in _DICTIONARIES if name in there])
+        table = file.read_row_group(group, [name for name in [*_COLUMNS, "process"] if name in there])
+        for name in _COLUMNS:  # of an earlier version
+            if name not in there:
+                kind = schema.EVENTS.field(name).type
+                kind = pa.dictionary(pa.int32(), kind) if name in _DICTIONARIES else kind
+                table = table.append_column(name, pa.nulls(len(table), kind))
+        return table
 
     def _read_stacks(self, entry: Entry) -> _Stacks:
         parts = entry.of("stacks")

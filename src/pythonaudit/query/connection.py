@@ -144,7 +144,14 @@ def _create_base(connection: Connection, table: str, columns: pa.Schema, paths: 
     query = f"SELECT {names} FROM live_{table}"
     if paths:
         files = ", ".join(literal(str(path)) for path in paths)
-        query = f"SELECT {names} FROM read_parquet([{files}], hive_partitioning = false) UNION ALL {query}"
+        read = f"read_parquet([{files}], hive_partitioning = false, union_by_name = true)"
+        there = {name for (name, *_) in connection.execute(f"DESCRIBE FROM {read}").fetchall()}
+        kinds = {name: kind for (name, kind, *_) in connection.execute(f"DESCRIBE {query}").fetchall()}
+        # An archive of an earlier version can lack columns.
+        found = ", ".join(
+            f'"{name}"' if name in there else f'NULL::{kind} AS "{name}"' for name, kind in kinds.items()
+        )
+        query = f"SELECT {found} FROM {read} UNION ALL {query}"
     connection.execute(f"CREATE VIEW all_{table} AS {query}")
 
 

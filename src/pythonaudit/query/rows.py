@@ -14,7 +14,8 @@ from pythonaudit.journal import layout
 from pythonaudit.journal.decode import Event
 from pythonaudit.journal.fields import flatten, is_tagged
 from pythonaudit.journal.filters import EventFilter
-from pythonaudit.journal.reader import Journal, Trail
+from pythonaudit.journal.reader import Journal
+from pythonaudit.journal.survey import Trail
 from pythonaudit.query.attempts import EVENTS, ProcessRow, SpawnRow
 from pythonaudit.query.commands import Command
 
