@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import Installed
+from tests.conftest import FREE_THREADED, Installed
 from tests.fault.conftest import Disk
-from tests.fault.troubles import Trouble, get_into, kept_numbers
+from tests.fault.troubles import Trouble, check_account, get_into, kept_numbers
 from tests.fault.ways import OLDEST_AND_NEWEST, record_beside
-from tests.recorded import is_whole, lost, threads
+from tests.recorded import is_whole, threads
 
 OWN = """
 with open(place + "/own", "w") as own:
@@ -83,6 +83,6 @@ for t in others: t.join()
 print(problems)
 """
     recording = record_beside(installed, way, program)
-    assert kept_numbers(recording) == list(range(20000))
+    # Without the GIL, all of ours may be closed all the time: what cannot be kept then is told.
+    check_account(recording, 20000, ("no-journal",) if FREE_THREADED and what == "closes every number" else ())
     threads(recording.journal.events())
-    assert lost(recording) == {}
