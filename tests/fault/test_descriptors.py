@@ -82,7 +82,7 @@ done = True
 for t in others: t.join()
 print(problems)
 """
-    recording = record_beside(installed, way, program)
+    recording = record_beside(installed, way, program, {"PYTHONAUDIT_EVENTS": "app"})
     # Without the GIL, all of ours may be closed all the time: what cannot be kept then is told.
     check_account(recording, 20000, ("no-journal",) if FREE_THREADED and what == "closes every number" else ())
     threads(recording.journal.events())
