@@ -176,13 +176,32 @@ static PyObject *status(PyObject *module, PyObject *unused)
                          "canary", r->canary ? Py_True : Py_False);
 }
 
-/* A function of the recorder that records this process: of the shim's, or our own. NULL: none does. */
-static void *function_there(const char *name, void *here)
+/* The functions of context_api.h of the recorder that records this process: of the shim's, or our own.
+ * They are looked for once: whether there is a shim is settled before Python starts. */
+static struct {
+    PyObject *(*enter)(PyObject *fields);
+    void (*leave)(PyObject *token);
+} theirs;
+
+static int is_recorded(void)
 {
-    if (pa_recorder.installed)
-        return here;
-    void **recorder = dlsym(RTLD_DEFAULT, "pythonaudit_preload_recorder");
-    return recorder && *recorder ? dlsym(*recorder, name) : NULL;
+    static int looked; /* set last: whoever finds it set finds the functions as well */
+    if (pa_recorder.installed) {
+        theirs.enter = pa_context_enter;
+        theirs.leave = pa_context_leave;
+    } else if (!__atomic_load_n(&looked, __ATOMIC_ACQUIRE)) {
+        void **recorder = dlsym(RTLD_DEFAULT, "pythonaudit_preload_recorder");
+        void *enter = recorder && *recorder ? dlsym(*recorder, "pa_context_enter") : NULL;
+        void *leave = enter ? dlsym(*recorder, "pa_context_leave") : NULL;
+        if (leave) {
+            memcpy(&theirs.enter, &enter, sizeof enter);
+            memcpy(&theirs.leave, &leave, sizeof leave);
+        } else {
+            dlerror(); /* not for the program to find */
+        }
+        __atomic_store_n(&looked, 1, __ATOMIC_RELEASE);
+    }
+    return theirs.leave != NULL;
 }
 
 PyDoc_STRVAR(enter_context_doc,
@@ -193,9 +212,7 @@ PyDoc_STRVAR(enter_context_doc,
 static PyObject *enter_context(PyObject *module, PyObject *fields)
 {
     (void)module;
-    union { void *object; PyObject *(*call)(PyObject *); } enter;
-    enter.object = function_there("pa_context_enter", (void *)pa_context_enter);
-    PyObject *token = enter.object ? enter.call(fields) : NULL;
+    PyObject *token = is_recorded() ? theirs.enter(fields) : NULL;
     return token ? token : new_none();
 }
 
@@ -206,10 +223,8 @@ PyDoc_STRVAR(leave_context_doc,
 static PyObject *leave_context(PyObject *module, PyObject *token)
 {
     (void)module;
-    union { void *object; void (*call)(PyObject *); } leave;
-    leave.object = function_there("pa_context_leave", (void *)pa_context_leave);
-    if (leave.object && token != Py_None)
-        leave.call(token);
+    if (token != Py_None && is_recorded())
+        theirs.leave(token);
     return new_none();
 }
 
