@@ -5,11 +5,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from pythonaudit.journal import layout
+from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.segment import Segment, count_committed, parse_segment
 from tests.journal_writer import BEGIN_NS, Chunk, SegmentWriter
+from tests.journals import SAMPLES
 
 
 def numbers(segment: Segment) -> list[tuple[int, int]]:
@@ -341,3 +344,22 @@ def test_a_segment_full_of_the_same_byte() -> None:
         poked = bytearray(header + body)
         struct.pack_into("<I", poked, 176, len(poked))
         assert len(parse_segment(poked).events) == 0
+
+
+@pytest.mark.parametrize("name", ["contexts", "named"])
+def test_what_came_before_holds_for_news(name: str) -> None:
+    """Contexts and names of threads that were said in what has been seen."""
+    data = SAMPLES[name]()
+    everything = said(parse_segment(data))
+    chunks = parse_segment(data).positions
+    for chunk, entries in chunks.items():
+        for cut in range(entries + 1):
+            limits = chunks | {chunk: cut}
+            earlier = parse_segment(data, limits=limits)
+            later = parse_segment(data, seen=earlier.positions)
+            assert said(earlier) | said(later) == everything
+
+
+def said(segment: Segment) -> dict[tuple[int, int], tuple[str, object]]:
+    events = SegmentDecoder(segment, 0).events(np.arange(len(segment.events)))
+    return {(e.thread.slot, e.number): (e.thread.name or "", e.context) for e in events}
