@@ -76,9 +76,9 @@ static __attribute__((noinline)) int enter_segment(struct pa_thread *t, struct p
 
 static int find_context(struct pa_thread *t, struct pa_contexts *c)
 {
-    PyObject *value = NULL;
+    PyObject *variable = __atomic_load_n(&c->variable, __ATOMIC_ACQUIRE), *value = NULL;
     int result = 0;
-    if (c->variable && PyContextVar_Get(c->variable, NULL, &value) == 0 && value && Py_TYPE(value) == c->type) {
+    if (variable && PyContextVar_Get(variable, NULL, &value) == 0 && value && Py_TYPE(value) == c->type) {
         struct pa_context *context = (struct pa_context *)value;
         if (__builtin_expect(context->number != t->context_number, 0))
             result = enter_segment(t, context);
@@ -95,7 +95,7 @@ static int find_context(struct pa_thread *t, struct pa_contexts *c)
 int pa_context_find(struct pa_thread *t)
 {
     struct pa_contexts *c = t->contexts;
-    if (c->spans.variable) {
+    if (__atomic_load_n(&c->spans.variable, __ATOMIC_ACQUIRE)) {
         uint64_t trace[3] = {0, 0, 0};
         pa_trace_find(&c->spans, trace);
         if (memcmp(trace, t->trace, sizeof trace)) {

@@ -48,8 +48,8 @@ static struct pa_contexts *contexts_here(int make)
         pthread_mutex_lock(&pa_recorder.lock);
         found = pa_contexts_add(interp, &made);
         if (!found->variable) { /* another thread may have been faster */
-            found->variable = variable;
             found->type = (PyTypeObject *)type;
+            __atomic_store_n(&found->variable, variable, __ATOMIC_RELEASE); /* last: the hook looks at it first */
             variable = type = NULL;
         }
         pthread_mutex_unlock(&pa_recorder.lock);

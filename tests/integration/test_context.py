@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from pythonaudit.cli.interpreters import Interpreter
 from tests.conftest import Installed, Recording
 from tests.fault.ways import WAYS, record
-from tests.recorded import is_whole, threads
+from tests.recorded import SEED, is_whole, threads
 
 BEGIN = "import os, sys, pythonaudit\nfrom pythonaudit import context\naudit = sys.audit\n"
 
@@ -478,3 +480,27 @@ audit("app.after")
         "deeper": {"user": "johndoe", "step": 1},
         "after": {},
     }
+
+
+def test_killed_at_any_instant(installed: Installed) -> None:
+    """Each event that was committed is in its own context, and in no other."""
+    chance = random.Random(SEED)
+    program = """
+import signal
+signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
+for n in range(10**9):
+    with context(n=n):
+        audit("app.one", n)
+        with context(m=n):
+            audit("app.two", n)
+    audit("app.none", n)
+"""
+    for _ in range(5):
+        delay = str(chance.uniform(0.001, 0.08))
+        recording = installed.record(["-c", BEGIN + program, delay], status=-signal.SIGALRM)
+        for event in recording.journal.events():
+            if event.event.startswith("app."):
+                (n,) = event.values
+                wanted = {"app.one": {"n": n}, "app.two": {"n": n, "m": n}, "app.none": {}}
+                assert event.context == wanted[event.event]
+        assert is_whole(recording)
