@@ -43,12 +43,12 @@ void pa_contexts_end(void)
         pa_recorder_touch();
     }
     pthread_mutex_unlock(&pa_recorder.lock);
-    Py_XDECREF(ended.variable);
-    Py_XDECREF((PyObject *)ended.type);
-    Py_XDECREF(ended.spans.variable);
-    Py_XDECREF(ended.spans.context_name);
+    Py_DecRef(ended.variable);
+    Py_DecRef((PyObject *)ended.type);
+    Py_DecRef(ended.spans.variable);
+    Py_DecRef(ended.spans.context_name);
     for (size_t i = 0; i < sizeof ended.spans.types / sizeof *ended.spans.types; i++)
-        Py_XDECREF((PyObject *)ended.spans.types[i]);
+        Py_DecRef((PyObject *)ended.spans.types[i]);
 }
 
 /* A context that the thread's segment may not have yet. */
@@ -88,7 +88,7 @@ static int find_context(struct pa_thread *t, struct pa_contexts *c)
         t->context_notes = 0;
         pa_context_compare(t);
     }
-    Py_XDECREF(value); /* which the current context holds as well */
+    Py_DecRef(value); /* which the current context holds as well */
     return result;
 }
 

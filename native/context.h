@@ -8,6 +8,9 @@
  * Variable and type belong to one interpreter. Before they are made there, by the first context that is
  * entered, threads of that interpreter know of none, and their events pay one branch.
  *
+ * References are counted with Py_IncRef and Py_DecRef: the macros of a limited API from before 3.12 know of no
+ * immortal objects, which interpreters share.
+ *
  * The span is OpenTelemetry's (trace.c): once its modules are imported, its own variable is looked at for
  * each event. */
 #ifndef PA_CONTEXT_H

@@ -18,9 +18,9 @@ static void context_free(PyObject *self)
     struct pa_context *context = (struct pa_context *)self;
     PyObject *type = (PyObject *)Py_TYPE(self);
     free(context->json);
-    Py_XDECREF(context->fields);
+    Py_DecRef(context->fields);
     PyObject_Free(self);
-    Py_DECREF(type);
+    Py_DecRef(type);
 }
 
 static PyType_Slot slots[] = {{Py_tp_dealloc, context_free}, {0, NULL}};
@@ -55,8 +55,8 @@ static struct pa_contexts *contexts_here(int make)
         pthread_mutex_unlock(&pa_recorder.lock);
     }
     free(made);
-    Py_XDECREF(variable);
-    Py_XDECREF(type);
+    Py_DecRef(variable);
+    Py_DecRef(type);
     return found;
 }
 
@@ -67,7 +67,7 @@ static PyObject *plain(PyObject *value, uint8_t *ret_changed)
     PyTypeObject *type = Py_TYPE(value);
     if (value == Py_None || type == &PyBool_Type || type == &PyUnicode_Type || type == &PyLong_Type ||
         type == &PyFloat_Type) {
-        Py_INCREF(value);
+        Py_IncRef(value);
         return value;
     }
     if (PyUnicode_Check(value))
@@ -124,10 +124,10 @@ static PyObject *make(struct pa_contexts *c, struct pa_context *outer, PyObject 
     while (!failed && PyDict_Next(fields, &position, &key, &value)) {
         PyObject *kept = plain(value, &context->changed);
         failed = !kept || PyDict_SetItem(context->fields, key, kept) < 0;
-        Py_XDECREF(kept);
+        Py_DecRef(kept);
     }
     if (failed || write_json(context) < 0) {
-        Py_DECREF((PyObject *)context);
+        Py_DecRef((PyObject *)context);
         return NULL;
     }
     return (PyObject *)context;
@@ -143,8 +143,8 @@ PyObject *pa_context_enter(PyObject *fields)
         context = make(c, outer && Py_TYPE(outer) == c->type ? (struct pa_context *)outer : NULL, fields);
         token = context ? PyContextVar_Set(c->variable, context) : NULL;
     }
-    Py_XDECREF(outer);
-    Py_XDECREF(context);
+    Py_DecRef(outer);
+    Py_DecRef(context);
     if (!token)
         PyErr_Clear();
     return token;

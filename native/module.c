@@ -176,20 +176,24 @@ static PyObject *status(PyObject *module, PyObject *unused)
                          "canary", r->canary ? Py_True : Py_False);
 }
 
-/* The functions of context_api.h of the recorder that records this process: of the shim's, or our own.
- * They are looked for once: whether there is a shim is settled before Python starts. */
-static struct {
+/* The functions of context_api.h. */
+struct functions {
     PyObject *(*enter)(PyObject *fields);
     void (*leave)(PyObject *token);
-} theirs;
+};
 
-static int is_recorded(void)
+/* Those of the recorder that records this process: our own, or the shim's. NULL: none does.
+ * The shim's are looked for once, since whether there is one is settled before Python starts. */
+static const struct functions *recording_functions(void)
 {
-    static int looked; /* set last: whoever finds it set finds the functions as well */
-    if (pa_recorder.installed) {
-        theirs.enter = pa_context_enter;
-        theirs.leave = pa_context_leave;
-    } else if (!__atomic_load_n(&looked, __ATOMIC_ACQUIRE)) {
+    static const struct functions ours = {pa_context_enter, pa_context_leave};
+    static struct functions theirs;
+    static int looked; /* 0 not yet, 1 somebody does, 2 done */
+    int none = 0;
+    if (pa_recorder.installed)
+        return &ours;
+    if (__atomic_load_n(&looked, __ATOMIC_ACQUIRE) == 0 &&
+        __atomic_compare_exchange_n(&looked, &none, 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
         void **recorder = dlsym(RTLD_DEFAULT, "pythonaudit_preload_recorder");
         void *enter = recorder && *recorder ? dlsym(*recorder, "pa_context_enter") : NULL;
         void *leave = enter ? dlsym(*recorder, "pa_context_leave") : NULL;
@@ -199,9 +203,9 @@ static int is_recorded(void)
         } else {
             dlerror(); /* not for the program to find */
         }
-        __atomic_store_n(&looked, 1, __ATOMIC_RELEASE);
+        __atomic_store_n(&looked, 2, __ATOMIC_RELEASE);
     }
-    return theirs.leave != NULL;
+    return __atomic_load_n(&looked, __ATOMIC_ACQUIRE) == 2 && theirs.leave ? &theirs : NULL;
 }
 
 PyDoc_STRVAR(enter_context_doc,
@@ -212,7 +216,8 @@ PyDoc_STRVAR(enter_context_doc,
 static PyObject *enter_context(PyObject *module, PyObject *fields)
 {
     (void)module;
-    PyObject *token = is_recorded() ? theirs.enter(fields) : NULL;
+    const struct functions *functions = recording_functions();
+    PyObject *token = functions ? functions->enter(fields) : NULL;
     return token ? token : new_none();
 }
 
@@ -223,8 +228,9 @@ PyDoc_STRVAR(leave_context_doc,
 static PyObject *leave_context(PyObject *module, PyObject *token)
 {
     (void)module;
-    if (token != Py_None && is_recorded())
-        theirs.leave(token);
+    const struct functions *functions = recording_functions();
+    if (functions && token != Py_None)
+        functions->leave(token);
     return new_none();
 }
 

@@ -199,7 +199,7 @@ PyObject *pa_dict_item(PyObject *dict, const char *key, int whole, int most)
     for (int i = 0; i < most && !found && PyDict_Next(dict, &position, &name, &value); i++)
         if (pa_str_begins(name, key, length, whole))
             found = value;
-    Py_XINCREF(found);
+    Py_IncRef(found);
     pa_release(dict);
     return found;
 }
@@ -211,7 +211,7 @@ PyObject *pa_module_item(const char *module, const char *key)
     PyObject *imported = modules && Py_TYPE(modules) == &PyDict_Type ? pa_dict_item(modules, module, 1, 1 << 20) : NULL;
     if (imported && Py_TYPE(imported) == &PyModule_Type)
         found = pa_dict_item(PyModule_GetDict(imported), key, 1, 1000);
-    Py_XDECREF(imported);
+    Py_DecRef(imported);
     return found;
 }
 

@@ -34,10 +34,10 @@ static PyObject *find_thread(void)
         while (!found && PyDict_Next(active, &position, &key, &value))
             if (is_ident(key, ident))
                 found = value;
-        Py_XINCREF(found);
+        Py_IncRef(found);
         pa_release(active);
     }
-    Py_XDECREF(active);
+    Py_DecRef(active);
     return found;
 }
 
@@ -58,9 +58,9 @@ static uint32_t find_name(struct pa_thread *t)
             id = pa_intern_string(&pa_recorder.intern, stored, (uint32_t)length);
         pthread_mutex_unlock(&pa_recorder.lock);
     }
-    Py_XDECREF(name);
-    Py_XDECREF(attribute);
-    Py_XDECREF(thread);
+    Py_DecRef(name);
+    Py_DecRef(attribute);
+    Py_DecRef(thread);
     return id;
 }
 

@@ -39,10 +39,10 @@ static PyObject *find_variable(void)
     if (name && is_class(Py_TYPE(runtime), "ContextVarsRuntimeContext", "opentelemetry.context.contextvars_context") &&
         pa_has_plain_attribute(Py_TYPE(runtime), name))
         variable = pa_plain_attribute(runtime, name);
-    Py_XDECREF(name);
-    Py_XDECREF(runtime);
+    Py_DecRef(name);
+    Py_DecRef(runtime);
     if (variable && Py_TYPE(variable) != &PyContextVar_Type) {
-        Py_DECREF(variable);
+        Py_DecRef(variable);
         return NULL;
     }
     return variable;
@@ -79,8 +79,8 @@ void pa_trace_imported(struct pa_thread *t, PyObject *name)
             variable = attribute = NULL;
         }
         pthread_mutex_unlock(&pa_recorder.lock);
-        Py_XDECREF(variable);
-        Py_XDECREF(attribute);
+        Py_DecRef(variable);
+        Py_DecRef(attribute);
     }
     errno = saved;
 }
@@ -97,9 +97,9 @@ static int is_span(struct pa_spans *spans, PyTypeObject *type)
         !pa_has_plain_attribute(type, spans->context_name))
         return 0;
     PyTypeObject *none = NULL; /* held from now on, so that the address stays its own */
-    Py_INCREF((PyObject *)type);
+    Py_IncRef((PyObject *)type);
     if (i == count || !__atomic_compare_exchange_n(&spans->types[i], &none, type, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-        Py_DECREF((PyObject *)type);
+        Py_DecRef((PyObject *)type);
     return 1;
 }
 
@@ -126,7 +126,7 @@ static void read_span(struct pa_spans *spans, PyObject *span, uint64_t ret_ids[3
         read_id(pa_tuple_item(context, 0), &ids[0], &ids[1]) == 0 &&
         read_id(pa_tuple_item(context, 1), &above, &ids[2]) == 0 && above == 0)
         memcpy(ret_ids, ids, sizeof ids);
-    Py_XDECREF(context);
+    Py_DecRef(context);
 }
 
 void pa_trace_find(struct pa_spans *spans, uint64_t ret_ids[3])
@@ -136,6 +136,6 @@ void pa_trace_find(struct pa_spans *spans, uint64_t ret_ids[3])
         (PyType_GetFlags(Py_TYPE(current)) & Py_TPFLAGS_DICT_SUBCLASS) &&
         (span = pa_dict_item(current, "current-span", 0, KEYS_MAX)))
         read_span(spans, span, ret_ids);
-    Py_XDECREF(span);
-    Py_XDECREF(current);
+    Py_DecRef(span);
+    Py_DecRef(current);
 }

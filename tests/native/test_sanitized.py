@@ -180,12 +180,14 @@ def live(interpreter):
 
 CODE = '''
 import sys
+from pythonaudit import context
 def deep(levels, *args):
     if levels:
         return deep(levels - 1, *args)
     sys.audit(*args)
 for n in range(3000):
-    deep(n % 9, f"parallel.{n % 500}" if n % 2 else f"Message: n={n}", n, "x" * (n % 300))
+    with context(n=n // 5):
+        deep(n % 9, f"parallel.{n % 500}" if n % 2 else f"Message: n={n}", n, "x" * (n % 300))
 '''
 for again in range(2):
     these = [_interpreters.create() for _ in range(4)]
