@@ -10,7 +10,7 @@ A frame of a file is of that file's package (`packages`). Code that was made at 
 What a line of a .pth file does has frames of `site` alone below it: it is of the package that brought the file,
 or of the file. Which file that is tells the last one that `site` opened in that thread.
 
-A version that was installed after the segment was begun is not told: what ran may have been another one.
+Of a process of another host or container nothing is known here: its paths lead elsewhere. A version that was installed after the segment was begun is not told: what ran may have been another one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
+from pythonaudit.journal.liveness import is_here
 from pythonaudit.journal.packages import Package, PackageFinder, finder_for
 from pythonaudit.journal.segment import Column
 
@@ -68,6 +69,7 @@ class _Attributing:
         path = decoder.process.attributes.get("path")
         entries = path if isinstance(path, list) else []
         self._finder: PackageFinder = finder_for(tuple(entry for entry in entries if isinstance(entry, str)))
+        self._is_here = is_here(decoder.process.host, decoder.process.pid_namespace)
         self._begin_ns = min(decoder.segment.header.begin_realtime, (1 << 63) - 1)
         self._numbers: dict[Package | None, int] = {None: 0}
         self._parents: list[int] = self._segment.node_parent.tolist()
@@ -95,7 +97,7 @@ class _Attributing:
             if file.startswith("<"):
                 if not library and segment.text(int(segment.code_function[code])) != "<module>":
                     generated.append(code)
-            elif file and not library:
+            elif file and not library and self._is_here:
                 package = self._finder.package(file if file.startswith("/") or not cwd else f"{cwd}/{file}")
             found.append(self._number(package))
         return found, generated
@@ -142,7 +144,7 @@ class _Attributing:
                 continue
             places = np.searchsorted([row for row, _ in opened], orphans[events.slot[orphans] == slot]) - 1
             for row, place in zip(orphans[events.slot[orphans] == slot].tolist(), places.tolist(), strict=True):
-                if place >= 0 and opened[place][0] != row:
+                if place >= 0 and opened[place][0] != row and self._is_here:
                     rows[row] = self._number(self._finder.owner(opened[place][1]))
 
     def _inside_site(self) -> Column:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,6 +26,16 @@ def is_running(boot: str, pid_namespace: int, pid: int, pid_start: int) -> bool 
     except OSError:
         return False
     return int(status.rpartition(")")[2].split()[19]) == pid_start or not _counts_as_we_do(pid)
+
+
+def is_here(host: str | None, pid_namespace: int) -> bool:
+    """Whether a process saw the files that are seen here, as far as can be told: not in another container or host.
+
+    Args:
+        host: name of its host.
+        pid_namespace: the namespace's inode; 0: unknown.
+    """
+    return host == socket.gethostname() and pid_namespace in (0, _pid_namespace())
 
 
 def _counts_as_we_do(pid: int) -> bool:
