@@ -10,7 +10,8 @@ A frame of a file is of that file's package (`packages`). Code that was made at 
 What a line of a .pth file does has frames of `site` alone below it: it is of the package that brought the file,
 or of the file. Which file that is tells the last one that `site` opened in that thread.
 
-Of a process of another host or container nothing is known here: its paths lead elsewhere. A version that was installed after the segment was begun is not told: what ran may have been another one.
+Of a process of another host or container nothing is known here: its paths lead elsewhere. A version that was
+installed after the segment was begun is not told: what ran may have been another one.
 """
 
 from __future__ import annotations
