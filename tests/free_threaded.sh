@@ -22,7 +22,8 @@ TESTS=(
 	tests/integration/test_names.py tests/integration/test_observing.py tests/integration/test_processes.py
 	tests/integration/test_pth.py tests/integration/test_recycling.py tests/integration/test_run.py
 	tests/integration/test_run_edges.py tests/integration/test_run_recording.py
-	tests/integration/test_run_signals.py tests/integration/test_stacks.py tests/integration/test_threat_model.py
+	tests/integration/test_run_signals.py tests/integration/test_stacks.py tests/integration/test_thread_names.py
+	tests/integration/test_threat_model.py
 	tests/fault/test_clocks.py tests/fault/test_descriptors.py tests/fault/test_disk.py
 	tests/fault/test_earlier_hooks.py tests/fault/test_ends.py tests/fault/test_kill.py
 	tests/fault/test_kill_recycling.py tests/fault/test_limit.py tests/fault/test_other_hooks.py
