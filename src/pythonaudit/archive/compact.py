@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pythonaudit.archive import schema
 from pythonaudit.archive.manifest import Archive, Entry, new_batch
-from pythonaudit.archive.parts import write_events, write_part
+from pythonaudit.archive.parts import read_part, write_events, write_part
 from pythonaudit.errors import StoreError
 from pythonaudit.journal.segment import Column
 
@@ -82,7 +82,7 @@ def _merge(archive: Archive, entries: list[Entry]) -> None:
             table = _with(table, "stack", pa.array(new, mask=new == 0))
             events.append(_with(table, "batch", _constant(batch, len(table))))
         for part in entry.of("segments"):
-            table = pq.read_table(archive.path(part), partitioning=None)
+            table = read_part(archive, part)
             segments.append(_with(table, "batch", pa.repeat(batch, len(table))))
     parts = write_events(archive, batch, pa.concat_tables(events).unify_dictionaries()) if events else []
     if len(stacks):
@@ -99,7 +99,7 @@ def _merged_stacks(archive: Archive, entries: list[Entry], batch: str) -> tuple[
     for entry in entries:
         found = [0]
         for part in entry.of("stacks"):
-            table = pq.read_table(archive.path(part), partitioning=None)
+            table = read_part(archive, part)
             rows = (table[name].to_pylist() for name in schema.STACKS.names[2:])
             for parent, *frame in zip(*rows, strict=True):
                 above = found[parent] if parent and parent < len(found) else 0

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pythonaudit.archive.manifest import Archive
+from pythonaudit.archive.parts import read_part
 from pythonaudit.journal.chunks import Header
 
 _COLUMNS = ["process", "sequence", "drained"]
@@ -26,7 +26,7 @@ class Covered:
         for entry in archive.entries():
             for part in entry.of("segments"):
                 try:
-                    self.add(pq.read_table(archive.path(part), columns=_COLUMNS, partitioning=None))
+                    self.add(read_part(archive, part, _COLUMNS))
                 except (OSError, pa.ArrowException) as error:
                     archive.note(archive.path(part), error)
 

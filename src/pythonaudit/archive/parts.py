@@ -104,6 +104,21 @@ def write_part(archive: Archive, table: str, path: str, rows: pa.Table, **more: 
     return Part(table, path, len(rows), size, digest, **more)  # type: ignore[arg-type]
 
 
+def read_part(archive: Archive, part: Part, columns: list[str] | None = None) -> pa.Table:
+    """Reads a part.
+
+    Args:
+        archive: where it is.
+        part: which.
+        columns: which of its columns; None: all.
+
+    Raises:
+        OSError, pyarrow.ArrowException: it has gone, or is damaged.
+    """
+    with pq.ParquetFile(archive.path(part)) as file:
+        return file.read(columns, use_threads=False)
+
+
 def _digest(path: Path) -> tuple[int, str]:
     found, size = hashlib.sha256(), 0
     with open(path, "rb") as file:

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from pythonaudit.archive import schema
 from pythonaudit.archive.covered import Covered
 from pythonaudit.archive.manifest import Archive, Entry, Part
+from pythonaudit.archive.parts import read_part
 from pythonaudit.archive.segments import build_header
 from pythonaudit.journal import layout
 from pythonaudit.journal.attribution import Attribution
@@ -117,7 +118,7 @@ class ArchivedSegments:
         for entry in self._entries:
             for part in entry.of("segments"):
                 try:
-                    rows = pq.read_table(self.archive.path(part), partitioning=None).to_pylist()
+                    rows = read_part(self.archive, part).to_pylist()
                     yield entry, [_parsed(row) for row in rows]
                 except (OSError, pa.ArrowException, ValueError) as error:
                     self.archive.note(self.archive.path(part), error)
@@ -163,7 +164,7 @@ class ArchivedSegments:
     def _read_stacks(self, entry: Entry) -> _Stacks:
         parts = entry.of("stacks")
         try:
-            tables = [pq.read_table(self.archive.path(part), partitioning=None) for part in parts]
+            tables = [read_part(self.archive, part) for part in parts]
         except (OSError, pa.ArrowException) as error:
             self.archive.note(self.archive.path(parts[0]), error)
             tables = []
@@ -179,21 +180,20 @@ class _Stacks:
         self.parent = self.code = self.line = np.zeros(1, np.uint32)
         if table is None or not len(table):
             return
-        columns = ["file", "function", "library"]
-        codes = table.select(columns).group_by(columns, use_threads=False).aggregate([])
-        keys = {tuple(row.values()): number for number, row in enumerate(codes.to_pylist(), 1)}
-        which = [keys[row] for row in zip(*(table[name].to_pylist() for name in columns), strict=True)]
-        text_ids: dict[str | None, int] = {None: 0}
-        for file, function, _ in keys:
-            for text in (file, function):
-                if text not in text_ids:
-                    text_ids[text] = len(self.texts)
-                    self.texts.append(text)
-        self.file, self.function = (
-            np.array([0] + [text_ids[key[at]] for key in keys], np.uint32) for at in (0, 1)
+        file, function = (table[name].combine_chunks().dictionary_encode() for name in ("file", "function"))
+        of_file, of_function = (
+            column.indices.fill_null(-1).to_numpy().astype(np.int64) + 1 for column in (file, function)
         )
-        self.library = np.array([False] + [bool(key[2]) for key in keys])
-        self.code = np.array([0, *which], np.uint32)
+        library = table["library"].to_numpy(zero_copy_only=False).astype(np.int64)
+        functions = len(function.dictionary) + 1
+        codes, which = np.unique((of_file * functions + of_function) * 2 + library, return_inverse=True)
+        # Ids of strings: first the files, then the functions; 0 is none.
+        self.texts += file.dictionary.to_pylist() + function.dictionary.to_pylist()
+        name = codes // 2 % functions
+        self.file = np.append(0, codes // 2 // functions).astype(np.uint32)
+        self.function = np.append(0, np.where(name > 0, name + len(file.dictionary), 0)).astype(np.uint32)
+        self.library = np.append(False, codes % 2 == 1)
+        self.code = np.append(0, which + 1).astype(np.uint32)
         self.parent, self.line = (
             np.append(0, table[name].fill_null(0).to_numpy()).astype(np.uint32) for name in ("parent", "line")
         )
@@ -285,9 +285,10 @@ def _numbers_of(column: pa.ChunkedArray, numbers: Mapping[str, int]) -> Column:
 
 def _notes_of(column: pa.ChunkedArray) -> Column:
     bits = np.zeros(len(column), np.uint16)
-    noted = np.flatnonzero(column.is_valid().to_numpy())
-    for at, names in zip(noted.tolist(), column.take(pa.array(noted)).to_pylist(), strict=True):
-        bits[at] = sum(_NOTES.get(name, 0) for name in names)
+    if column.null_count < len(column):
+        noted = np.flatnonzero(column.is_valid().to_numpy())
+        for at, names in zip(noted.tolist(), column.take(pa.array(noted)).to_pylist(), strict=True):
+            bits[at] = sum(_NOTES.get(name, 0) for name in names)
     return bits
 
 

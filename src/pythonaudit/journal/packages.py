@@ -16,21 +16,18 @@ order, for a file
    `.git`, or its own directory. Without a version.
 
 Paths come from journals, and metadata from directories of others: only regular files are read, and no more of
-them than is sensible. The standard library only. What was read is kept as long as the directory is unchanged.
+them than is sensible. The standard library only, imported where it is needed: start-up is felt. What was read is kept as long as the directory is unchanged.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
 import stat
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from email.parser import HeaderParser
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
@@ -185,6 +182,8 @@ def _files(directory: str, metadata: str) -> Iterator[str]:
     place = os.path.join(directory, metadata)
     text = _read_text(os.path.join(place, "RECORD"), _RECORD_BYTES)
     if text is not None:
+        import csv
+
         for row in csv.reader(text.splitlines()):
             if row and not row[0].startswith("../"):
                 yield os.path.normpath(row[0])
@@ -206,6 +205,8 @@ def _files(directory: str, metadata: str) -> Iterator[str]:
 def _distribution(directory: str, metadata: str) -> Package:
     """Name and version of a distribution, and when it was installed."""
     place = os.path.join(directory, metadata)
+    from email.parser import HeaderParser
+
     headers = {}
     for name in ("METADATA", "PKG-INFO", ""):  # an .egg-info can be a file
         text = _read_text(os.path.join(place, name) if name else place, _METADATA_BYTES)
@@ -244,6 +245,9 @@ def _archive(path: str) -> Package | None:
 
 @lru_cache(maxsize=_KEPT_DIRECTORIES)
 def _archive_at(path: str, changed_ns: int) -> Package:
+    import zipfile
+    from email.parser import HeaderParser
+
     name = Package(os.path.basename(path)[:_NAME_LENGTH])
     try:
         with zipfile.ZipFile(path) as file:

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from pythonaudit.archive import schema
 from pythonaudit.archive.manifest import Archive, Entry, Part
+from pythonaudit.archive.parts import read_part
 from pythonaudit.errors import UsageError
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
@@ -165,7 +166,7 @@ def _create_functions(connection: Connection, archive: Archive, entries: list[En
             return functions.SegmentFrames(decoder) if decoder else functions.NO_FRAMES
         try:
             parts = by_batch[batch].of("stacks") if batch in by_batch else []
-            tables = [pq.read_table(archive.path(part), partitioning=None) for part in parts]
+            tables = [read_part(archive, part) for part in parts]
         except (OSError, pa.ArrowException):
             tables = []
         return functions.TableFrames(tables[0]) if tables else functions.NO_FRAMES
