@@ -16,7 +16,8 @@ order, for a file
    `.git`, or its own directory. Without a version.
 
 Paths come from journals, and metadata from directories of others: only regular files are read, and no more of
-them than is sensible. The standard library only, imported where it is needed: start-up is felt. What was read is kept as long as the directory is unchanged.
+them than is sensible. What was read is kept as long as the directory is unchanged. The standard library only,
+imported where it is needed: start-up is felt.
 """
 
 from __future__ import annotations
