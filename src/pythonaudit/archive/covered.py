@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 
 import pyarrow as pa
 
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.parts import read_part
 from pythonaudit.journal.chunks import Header
-
-_COLUMNS = ["process", "sequence", "drained"]
 
 
 class Covered:
@@ -22,33 +19,29 @@ class Covered:
     """
 
     def __init__(self, archive: Archive) -> None:
-        self._drained: dict[str, dict[int, int]] = defaultdict(dict)
+        self._damaged: dict[str, dict[int, bool]] = defaultdict(dict)
         for entry in archive.entries():
             for part in entry.of("segments"):
+                path = archive.path(part)
                 try:
-                    self.add(read_part(archive, part, _COLUMNS))
+                    self.add(read_part(archive, part, ["process", "sequence", "damage"]))
                 except (OSError, pa.ArrowException) as error:
-                    archive.note(archive.path(part), error)
+                    archive.note(path, error)
 
     def add(self, segments: pa.Table) -> None:
         """Further rows of the table `segments`."""
-        for process, sequence, drained in zip(*(segments[name].to_pylist() for name in _COLUMNS), strict=True):
-            self._drained[process][sequence] = drained
+        columns = (segments[name].to_pylist() for name in ("process", "sequence", "damage"))
+        for process, sequence, damage in zip(*columns, strict=True):
+            self._damaged[process][sequence] = damage is not None
 
     def has(self, header: Header) -> bool:
         """Whether all events of a segment are in the archive."""
-        return header.sequence in self._drained.get(header.process.hex(), ())
+        return self.has_segment(header.process.hex(), header.sequence)
 
-    def leading(self, process: bytes) -> int:
-        """How many segments of a process, from the first on, are there without a gap."""
-        known = self._drained.get(process.hex(), {})
-        count = 0
-        while count in known:
-            count += 1
-        return count
+    def has_segment(self, process: str, sequence: int) -> bool:
+        """The same, by its process and number."""
+        return sequence in self._damaged.get(process, ())
 
-    def segments(self) -> Iterator[tuple[str, int, int]]:
-        """Process, `sequence` and `drained` of each."""
-        for process, known in self._drained.items():
-            for sequence, drained in known.items():
-                yield process, sequence, drained
+    def was_damaged(self, header: Header) -> bool:
+        """Whether something of it could not be read."""
+        return self._damaged[header.process.hex()][header.sequence]

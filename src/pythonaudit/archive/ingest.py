@@ -9,35 +9,31 @@ to be dead). They are written as batches of about 64 MiB of journal. The order o
 2. parts are written, and made durable, under names that nobody reads yet;
 3. the manifest's entry is put in place: from now on the events are in the archive, and only there for a reader
    that leaves out segments which have a row;
-4. the segments are let go: those of ended processes in this user's own boxes are removed, those of running ones
-   are published as drained, so that the process uses them again. In boxes of others nothing is touched.
+4. the segments are let go (`release`): removed, or offered to their process for further use.
 
 Killed before 3, there are files that no entry names, which the next one removes; killed after it, segments
-that have a row, which the next one lets go. A segment with damage is kept aside in `DIR/damaged/` instead of
-being removed: what can be read of it is in the archive.
+that have a row, which the next one lets go.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 
 from pythonaudit.archive import schema
 from pythonaudit.archive.columns import build_events
 from pythonaudit.archive.covered import Covered
-from pythonaudit.archive.manifest import Archive, Entry, new_batch
+from pythonaudit.archive.manifest import Archive, Entry
 from pythonaudit.archive.parts import write_events, write_part
+from pythonaudit.archive.release import Released, release
 from pythonaudit.archive.segments import build_row
 from pythonaudit.archive.trie import Trie
 from pythonaudit.errors import StoreError
 from pythonaudit.journal import layout
-from pythonaudit.journal.drained import publish_drained
 from pythonaudit.journal.process import build_process
 from pythonaudit.journal.reader import Journal, SegmentHead
 
@@ -54,7 +50,7 @@ class Report:
         batches: entries of the manifest written.
         bytes: size of the parts written.
         open: segments left in the journal, because more can come in them.
-        damaged: segments with damage, and where they are kept.
+        released: what became of the segments.
     """
 
     segments: int = 0
@@ -62,7 +58,7 @@ class Report:
     batches: int = 0
     bytes: int = 0
     open: int = 0
-    damaged: dict[Path, Path] = field(default_factory=dict)
+    released: Released = field(default_factory=Released)
 
 
 def ingest(
@@ -82,6 +78,7 @@ def ingest(
     Raises:
         StoreError: there is no journal, or one of both may not be read or written.
     """
+    journal.boxes()  # says so where there is none, before anything is made
     report = Report()
     with archive.lock():
         try:
@@ -91,15 +88,17 @@ def ingest(
             closed = [head for head in heads if is_closed(head)]
             report.open = len(heads) - len(closed)
             new = [head for head in closed if not covered.has(head.header)]
-            total = sum(_size(head) for head in new)
+            total = sum(map(_size, new))
             done = 0
-            for heads in _batches(new, batch_bytes):
-                _write(journal, archive, heads, covered, report)
-                done += sum(_size(head) for head in heads)
+            for batch in _batches(new, batch_bytes):
+                _write(journal, archive, batch, covered, report)
+                done += sum(map(_size, batch))
                 if progress:
                     progress(done, total)
-            _let_go(journal, closed, covered, report)
+            report.released = release(journal, heads, closed, covered)
         except OSError as error:
+            with suppress(OSError):
+                archive.sweep()
             hint = "what was written before counts; make room and run it again"
             raise StoreError(f"{error.filename or archive.root}: {error.strerror or error}", hint=hint) from None
     return report
@@ -108,17 +107,19 @@ def ingest(
 def is_closed(head: SegmentHead) -> bool:
     """Whether nothing more can come in a segment."""
     header = head.header
-    if header.state in (layout.STATE_ROTATED, layout.STATE_CLEAN_END):
+    if header.state == layout.STATE_ROTATED:
         return True
-    if header.state != layout.STATE_OPEN:
+    if header.state not in (layout.STATE_OPEN, layout.STATE_CLEAN_END):
         return False
-    process = build_process(header, (), head.file.uid)
-    running = process.is_running
-    if running is None:  # of another pid namespace: a sign of life is all there is
-        return _is_long_ago(header.beat_realtime, time.time_ns()) and _is_long_ago(
-            header.beat_monotonic, time.monotonic_ns()
-        )
-    return not running
+    running = build_process(header, (), head.file.uid).is_running
+    if running is not None:
+        return not running  # at a clean end other threads may still be writing
+    if header.state == layout.STATE_CLEAN_END:
+        return True
+    # Of another pid namespace: a sign of life is all there is.
+    return _is_long_ago(header.beat_realtime, time.time_ns()) and _is_long_ago(
+        header.beat_monotonic, time.monotonic_ns()
+    )
 
 
 def _is_long_ago(beat_ns: int, now_ns: int) -> bool:
@@ -149,16 +150,15 @@ def _batches(heads: Iterable[SegmentHead], most: int) -> Iterator[list[SegmentHe
 
 def _write(journal: Journal, archive: Archive, heads: list[SegmentHead], covered: Covered, report: Report) -> None:
     """Writes a batch and makes it count."""
-    batch, trie = new_batch(), Trie()
+    batch, trie = archive.new_batch(), Trie()
     events: list[pa.Table] = []
     rows = []
     for head in heads:
-        known = len(journal.damage())
         decoder = journal.load(head)
         if decoder is None:
             continue  # gone, or no segment: said by the journal
         table = build_events(decoder, trie.add(decoder), batch)
-        damage = [one for one in journal.damage()[known:] if one.path == head.file.path]
+        damage = [one for one in journal.damage() if one.path == head.file.path]
         rows.append(build_row(decoder, head.file.path.name, batch, damage))
         if len(table):
             events.append(table)
@@ -176,32 +176,3 @@ def _write(journal: Journal, archive: Archive, heads: list[SegmentHead], covered
     report.segments += len(rows)
     report.events += sum(map(len, events))
     report.bytes += sum(part.bytes for part in parts)
-
-
-def _let_go(journal: Journal, closed: list[SegmentHead], covered: Covered, report: Report) -> None:
-    """Removes what is in the archive, or offers it to its process for further use."""
-    damaged = {one.path for one in journal.damage()}
-    rotated: dict[tuple[Path, bytes], list[int]] = defaultdict(list)
-    for head in closed:
-        file, header = head.file, head.header
-        if not covered.has(header) or file.uid != os.geteuid():
-            continue
-        directory = file.path.parents[2]
-        if header.state == layout.STATE_ROTATED and build_process(header, (), file.uid).is_running is not False:
-            rotated[directory, header.process].append(header.sequence)
-        elif file.path in damaged:
-            kept = _set_aside(file.path, directory)
-            report.damaged[file.path] = kept
-        else:
-            file.path.unlink(missing_ok=True)
-    for (directory, process), sequences in rotated.items():
-        drained = covered.leading(process)
-        if drained > min(sequences):
-            publish_drained(directory, process.hex(), drained)
-
-
-def _set_aside(path: Path, directory: Path) -> Path:
-    kept = directory / "damaged" / path.name
-    kept.parent.mkdir(mode=0o700, exist_ok=True)
-    os.rename(path, kept)
-    return kept

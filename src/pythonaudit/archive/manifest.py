@@ -7,7 +7,7 @@ or not. So each change is one rename, and whoever is killed before or after it h
 
     archive = Archive(Path("/var/log/pythonaudit"))
     with archive.lock():
-        archive.commit(Entry(batch=new_batch(), parts=(…), replaces=()))
+        archive.commit(Entry(batch=archive.new_batch(), parts=(…), replaces=()))
     for entry in archive.entries(): ...
 
 The standard library only. What the keys mean is in docs/format/archive.md.
@@ -33,7 +33,12 @@ FORMAT = 1
 TABLES = ("events", "stacks", "segments")
 
 _BATCH = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}")
+_PATH = re.compile(r"(events|stacks|segments)(/[A-Za-z0-9_.~%=-]+)*/[A-Za-z0-9_.~%=-]+\.parquet")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_COARSE_NS = 2_000_000_000  # a directory's time of change is this coarse at worst
 _SUFFIX = ".json"
+_PART = ".parquet"
+_NEW = ".new"  # what is not yet in place
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,31 +100,37 @@ def parse_entry(text: str) -> Entry:
     """
     try:
         said: dict[str, Any] = json.loads(text)
-        if said["format"] > FORMAT:
+        if _number(said["format"]) > FORMAT:
             raise FormatError(f"format {said['format']} is of a later version")
         parts = tuple(_parse_part(part) for part in said["parts"])
         batch, replaces = said["batch"], tuple(said["replaces"])
         if not all(_BATCH.fullmatch(name) for name in (batch, *replaces)):
             raise FormatError("the name of a batch makes no sense")
-        return Entry(batch, parts, replaces, int(said["written_ns"]))
+        return Entry(batch, parts, replaces, _number(said["written_ns"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormatError(f"no entry of a manifest: {type(error).__name__} {error}") from None
 
 
 def _parse_part(said: dict[str, Any]) -> Part:
-    known: dict[str, Any] = {name: said.get(name) for name in Part.__slots__}
-    part = Part(**known)
-    words = part.path.split("/")
-    if part.table not in TABLES or words[0] != part.table or not all(words) or ".." in words:
-        raise FormatError(f"{part.path!r} is no path of a part")
-    if not all(type(number) is int for number in (part.rows, part.bytes)):
-        raise FormatError(f"{part.path}: rows and bytes are numbers")
-    return part
+    table, path, digest = said["table"], said["path"], said["sha256"]
+    match = _PATH.fullmatch(path)
+    if match is None or match[1] != table or not {".", ".."}.isdisjoint(path.split("/")):
+        raise FormatError(f"{path!r} is no path of a part")
+    if not _DIGEST.fullmatch(digest):
+        raise FormatError(f"{path}: {digest!r} is no SHA-256")
+    rows, size = _number(said["rows"]), _number(said["bytes"])
+    if table != "events":
+        return Part(table, path, rows, size, digest)
+    day, host = said["day"], said["host"]
+    if type(day) is not str or type(host) is not str:
+        raise FormatError(f"{path}: day and host are texts")
+    return Part(table, path, rows, size, digest, day, host, _number(said["begin_ns"]), _number(said["end_ns"]))
 
 
-def new_batch() -> str:
-    """A name that no other batch has: its time, and 32 random bits."""
-    return f"{time.time_ns():016x}-{secrets.token_hex(4)}"
+def _number(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{value!r} is no whole number")
+    return value
 
 
 class Archive:
@@ -144,31 +155,62 @@ class Archive:
         Raises:
             StoreError: the archive may not be read.
         """
+        names = self._names()
+        while True:
+            found = self._read_entries(names)
+            # Entries are added and removed meanwhile, and a listing is no instant either: what two of them
+            # agree on, with a reading of all files in between, was there at one time.
+            before, names = names, self._names()
+            if before == names and found is not None:
+                break
+        replaced = {name for entry in found for name in entry.replaces}
+        return [entry for entry in found if entry.batch not in replaced]
+
+    def _names(self) -> list[str]:
         manifest = self.root / "manifest"
         try:
-            names = sorted(name for name in os.listdir(manifest) if name.endswith(_SUFFIX))
+            return sorted(name for name in os.listdir(manifest) if name.endswith(_SUFFIX))
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             hint = "run it as the directory's owner"
             raise StoreError(f"{manifest}: {error.strerror}", hint=hint) from None
+
+    def _read_entries(self, names: Iterable[str]) -> list[Entry] | None:
+        """The entries with these names; None: one has gone since they were listed."""
         found: list[Entry] = []
         for name in names:
+            path = self.root / "manifest" / name
             try:
-                entry = parse_entry((manifest / name).read_text("utf-8"))
+                entry = parse_entry(path.read_text("utf-8"))
             except FileNotFoundError:
-                continue  # replaced meanwhile
+                if not path.is_symlink():
+                    return None
+                self.note(path, "a link to nothing")
+                continue
             except (OSError, UnicodeDecodeError, FormatError) as error:
-                self.note(manifest / name, error)
+                self.note(path, error)
                 continue
             if entry.batch + _SUFFIX != name:
-                self.note(manifest / name, f"it names another batch, {entry.batch}")
+                self.note(path, f"it names another batch, {entry.batch}")
                 continue
             found.append(entry)
-        replaced = {name for entry in found for name in entry.replaces}
-        return [entry for entry in found if entry.batch not in replaced]
+        return found
 
-    def note(self, path: Path, problem: object) -> None:
+    def version(self) -> int | None:
+        """Changes with the manifest; None: cannot tell, it has just changed or is not there."""
+        try:
+            changed_ns = (self.root / "manifest").stat().st_mtime_ns
+        except OSError:
+            return None
+        return changed_ns if changed_ns < time.time_ns() - _COARSE_NS else None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is an archive."""
+        return (self.root / "manifest").is_dir()
+
+    def note(self, path: Path | str, problem: object) -> None:
         """Keeps what is wrong with a file for `problems`."""
         self._problems[f"{path}: {problem}"] = None
 
@@ -196,6 +238,15 @@ class Archive:
         finally:
             os.close(descriptor)
 
+    def new_batch(self) -> str:
+        """A name that no other batch has: its time, and 32 random bits. Under the lock.
+
+        It comes after all others in order, also where the clock was set back.
+        """
+        newest = max((name for name in self._names() if _BATCH.fullmatch(name.removesuffix(_SUFFIX))), default="0")
+        after = int(newest.partition("-")[0], 16) + 1
+        return f"{max(time.time_ns(), after):016x}-{secrets.token_hex(4)}"
+
     def commit(self, entry: Entry) -> None:
         """Makes the parts of a batch count, and those that it replaces not. Under the lock.
 
@@ -217,17 +268,18 @@ class Archive:
         for name in replaced:
             with suppress(FileNotFoundError):
                 os.unlink(manifest / (name + _SUFFIX))
-        unread = [name for name in os.listdir(manifest) if name.removesuffix(_SUFFIX) not in counting]
-        for name in unread:
-            if name.endswith(".new"):
+        unread = False
+        for name in os.listdir(manifest):
+            if name.endswith(_NEW):
                 os.unlink(manifest / name)
-        if any(name.endswith(_SUFFIX) for name in unread):
+            elif name.endswith(_SUFFIX):
+                unread |= name.removesuffix(_SUFFIX) not in counting
+        if unread:
             return
         named = {self.path(part) for entry in entries for part in entry.parts}
         for path in self._files():
-            if path not in named:
-                with suppress(FileNotFoundError):
-                    path.unlink()
+            if path not in named and path.name.endswith((_PART, _PART + _NEW)):
+                path.unlink()
 
     def _files(self) -> Iterable[Path]:
         for table in TABLES:
@@ -237,7 +289,7 @@ class Archive:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Puts a file in place whole: what is there afterwards is all of it, also after a loss of power."""
-    new = path.with_name(path.name + ".new")
+    new = path.with_name(path.name + _NEW)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
         file.write(content)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,16 +17,19 @@ from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pythonaudit.archive import schema
 from pythonaudit.archive.manifest import Archive, Part, sync_directory
 
 ROW_GROUP = 1 << 17
+ABSENT = "__HIVE_DEFAULT_PARTITION__"  # what Hive, Spark, DuckDB and Polars call a partition of null
 _COMPRESSION_LEVEL = 3
 _DAY_NS = 86_400_000_000_000
 _READ = 1 << 20
+_NAME_MAX = 200  # of a directory; file systems have 255
+# No honest batch has more pairs of day and host, and each pair is a file.
+_SPLIT_MAX = 1000
 
 
 def split_events(events: pa.Table) -> Iterator[tuple[str, str, pa.Table]]:
@@ -34,11 +38,14 @@ def split_events(events: pa.Table) -> Iterator[tuple[str, str, pa.Table]]:
     Args:
         events: as `columns.build_events` makes them, with dictionaries.
     """
-    days = pc.floor(pc.divide(events["time"].cast(pa.int64()), _DAY_NS // 1000)).to_numpy()
+    days = events["time"].cast(pa.int64()).to_numpy() // (_DAY_NS // 1000)
     hosts = events["host"].combine_chunks()
     names: list[str | None] = hosts.dictionary.to_pylist() if len(hosts) else []
     host = hosts.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     keys = days * (len(names) + 1) + host
+    if len(np.unique(keys)) > _SPLIT_MAX:
+        days = np.full(len(days), days.min())
+        keys = host
     for key in np.unique(keys).tolist():
         wanted = keys == key
         first = int(wanted.argmax())
@@ -57,11 +64,19 @@ def write_events(archive: Archive, batch: str, events: pa.Table) -> list[Part]:
     """
     found = []
     for day, host, rows in split_events(events):
-        path = f"events/day={day}/host={quote(host, safe='')}/{batch}.parquet"
+        path = f"events/day={day}/host={directory_of(host)}/{batch}.parquet"
         times = rows["time"].cast(pa.int64()).to_numpy()
         begin, end = int(times.min()) * 1000, int(times.max()) * 1000 + 999
         found.append(write_part(archive, "events", path, rows, day=day, host=host, begin_ns=begin, end_ns=end))
     return found
+
+
+def directory_of(host: str) -> str:
+    """What stands for a host in the name of a directory."""
+    quoted = quote(host, safe="") or ABSENT
+    if len(quoted) <= _NAME_MAX:
+        return quoted
+    return f"{re.sub('%.?$', '', quoted[:_NAME_MAX])}~{hashlib.sha256(host.encode()).hexdigest()[:16]}"
 
 
 def write_part(archive: Archive, table: str, path: str, rows: pa.Table, **more: object) -> Part:

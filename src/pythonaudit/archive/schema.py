@@ -38,6 +38,7 @@ EVENTS = pa.schema(
         ("process", _TEXT),
         ("slot", _NUMBER),
         ("number", _NUMBER),
+        ("sequence", _NUMBER),
         ("host", _TEXT),
         ("boot", _TEXT),
         ("pid", _NUMBER),

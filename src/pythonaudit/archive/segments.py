@@ -13,7 +13,7 @@ from typing import Any
 from pythonaudit.journal import layout
 from pythonaudit.journal.chunks import Damage, Header
 from pythonaudit.journal.decode import SegmentDecoder
-from pythonaudit.journal.summary import named_losses
+from pythonaudit.journal.summary import LOSS_NAMES, named_losses
 
 STATES = {
     layout.STATE_OPEN: "open",
@@ -76,18 +76,19 @@ def build_row(decoder: SegmentDecoder, file: str, batch: str, damage: list[Damag
     }
 
 
-def build_header(row: Mapping[str, Any]) -> Header:
+def build_header(row: Mapping[str, Any], lost: Mapping[str, int]) -> Header:
     """The header that a segment had, as far as readers of events look at it.
 
     Args:
-        row: with `losses` decoded.
+        row: of the segment.
+        lost: its column `losses`, decoded.
     """
     states = {name: number for number, name in STATES.items()}
     ways = {name: number for number, name in layout.WAYS.items()}
-    names = dict(zip(layout.LOSSES, range(layout.LOSS_SLOTS), strict=False))
+    slots = {name: slot for slot, name in enumerate(LOSS_NAMES)}
     losses = [0] * layout.LOSS_SLOTS
-    for reason, count in row["losses"].items():
-        losses[names.get(reason, layout.LOSS_SLOTS - 1)] += count
+    for reason, count in lost.items():
+        losses[slots[reason]] = count
     return Header(
         format_minor=0,
         header_size=layout.HEADER_SIZE,

@@ -43,8 +43,10 @@ def run(args: argparse.Namespace) -> int:
     for one in damage:
         extent = f"{one.length} bytes unreadable: " if one.length else ""
         _say(f"{one.path}: {extent}{one.reason}")
-    for path, kept in report.damaged.items():
+    for path, kept in report.released.damaged.items():
         _say(f"{path.name}: damaged, kept as {kept}")
+    for reason in report.released.unpublished.values():
+        _say(f"segments of running processes are not used again: {reason}")
     for problem in archive.problems():
         _say(problem)
     if args.format == "jsonl":
@@ -61,7 +63,7 @@ def _said(report: Report) -> dict[str, int]:
         "batches": report.batches,
         "bytes": report.bytes,
         "open": report.open,
-        "damaged": len(report.damaged),
+        "damaged": len(report.released.damaged),
     }
 
 

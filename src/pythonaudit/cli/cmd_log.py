@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
         printed += 1
     output.flush()
     if not printed and args.n != 0:
-        known = "no event matches" if journal.heads() else "no event is recorded"
+        is_any = journal.heads() or (journal.archived and any(journal.archived.known()))
+        known = "no event matches" if is_any else "no event is recorded"
         _say(f"{known} in {journal.directory}")
     heads = journal.heads()
     _say_losses(journal, heads, selection)

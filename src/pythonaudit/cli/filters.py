@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pythonaudit import catalog
+from pythonaudit.archive.manifest import Archive
+from pythonaudit.archive.reader import ArchivedSegments
 from pythonaudit.cli.ourselves import own_process
 from pythonaudit.cli.times import parse_moment
 from pythonaudit.errors import PythonAuditError, UsageError
@@ -81,13 +83,7 @@ def further_directories() -> list[Path]:
 
 def open_journal(directory: Path) -> Journal:
     """The journal of a directory with its archive, and what processes of this user kept elsewhere in need."""
-    more = further_directories()
-    if not (directory / "archive" / "manifest").is_dir():
-        return Journal(directory, more)
-    from pythonaudit.archive.manifest import Archive
-    from pythonaudit.archive.reader import ArchivedSegments
-
-    return Journal(directory, more, ArchivedSegments(Archive(directory)))
+    return Journal(directory, further_directories(), ArchivedSegments(Archive(directory)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,18 +184,22 @@ def last_run(journal: Journal) -> str:
     Raises:
         PythonAuditError: no run is recorded.
     """
+    begun: dict[str, int] = {}
+
+    def add(label: str | None, begin_ns: int) -> None:
+        if label is not None:
+            begun[label] = min(begin_ns, begun.get(label, begin_ns))
+
     first: dict[bytes, SegmentHead] = {}
     for head in journal.heads():
         known = first.get(head.header.process)
         if known is None or head.header.sequence < known.header.sequence:
             first[head.header.process] = head
-    begun: dict[str, int] = {}
+    for recorded in journal.archived.recorded() if journal.archived else ():
+        add(recorded.process.run, recorded.begin_ns)
     for head in first.values():
         decoder = journal.load(head)
-        label = decoder.process.run if decoder else None
-        if label is not None:
-            begin = head.header.begin_realtime
-            begun[label] = min(begin, begun.get(label, begin))
+        add(decoder.process.run if decoder else None, head.header.begin_realtime)
     if not begun:
         hint = "record one with 'pythonaudit run -- COMMAND'"
         raise PythonAuditError(f"no run is recorded in {journal.directory}", hint=hint)

@@ -4,7 +4,8 @@ What a recorder writes wakes nobody up, so every segment that can grow is looked
 a few bytes where its next entries and chunks will appear. Only chunks that have grown are read again.
 
 A segment is watched from its first appearance until it is closed, or its process is dead, and nothing
-new has come since. A box is listed again when its directory has changed.
+new has come since. A box is listed again when its directory has changed. What has moved to the archive
+before it was read to its end, or was seen at all, is read there.
 
 Threads and segments are read one after the other, and are written all the while. So what is younger than
 a look's begin is kept until the next look: what is given out by then is all that had happened before it.
@@ -50,6 +51,7 @@ class Follower:
         self._boxes: dict[Path, files.Box] = {}
         self._known: set[Path] = set()
         self._waiting: dict[Path, files.SegmentFile] = {}  # not begun yet
+        self._seen: set[tuple[str, int]] = set()  # process and sequence
         self.watched: dict[Path, _Watched] = {}
 
     def begin(self) -> tuple[list[SegmentHead], list[SegmentDecoder]]:
@@ -60,7 +62,9 @@ class Follower:
         """
         heads, decoders = [], []
         now_ns = time.time_ns()
-        for head in self._new_heads():
+        new = self._new_heads()
+        self._archived()
+        for head in new:
             watched = _Watched(self._journal, head)
             if watched.is_dead or (head.end_ns is not None and head.end_ns <= now_ns):
                 heads.append(head)
@@ -78,12 +82,13 @@ class Follower:
     def poll(self) -> list[SegmentDecoder]:
         """Looks once."""
         now_ns = time.time_ns()
+        found: list[SegmentDecoder] = []
         try:
             for head in self._new_heads():
                 self.watched[head.file.path] = _Watched(self._journal, head)
+            found += self._archived()
         except StoreError:
             pass  # the directory was removed, or moved away; it may come again
-        found = []
         for path, watched in list(self.watched.items()):
             decoders = watched.read(now_ns)
             found += decoders
@@ -110,7 +115,19 @@ class Follower:
                 heads.append(head)
                 self._known.add(path)
                 del self._waiting[path]
+        heads = self._journal.unarchived(heads)
+        self._seen.update((head.header.process.hex(), head.header.sequence) for head in heads)
         return heads
+
+    def _archived(self) -> Iterator[SegmentDecoder]:
+        """What is in the archive and has been seen neither there nor in the journal. It has by now."""
+        archived = self._journal.archived
+        new = (
+            [(p, number) for p, number, _ in archived.known() if (p, number) not in self._seen] if archived else []
+        )
+        self._seen.update(new)
+        loaded = (archived.load(*key) for key in new if archived)
+        return (decoder for decoder in loaded if decoder is not None)
 
 
 class _Watched:
@@ -118,6 +135,7 @@ class _Watched:
 
     Attributes:
         is_over: nothing new will come.
+        is_gone: its file has been used again.
     """
 
     def __init__(self, journal: Journal, head: SegmentHead) -> None:
@@ -131,7 +149,8 @@ class _Watched:
         self._attributes: list[bytes] = []
         self._kept: list[SegmentDecoder] = []
         self._last_looks = 0
-        self.is_over = False
+        self._next: dict[int, int] = {}  # number of the next event of each thread, by slot
+        self.is_over = self.is_gone = False
 
     @property
     def is_dead(self) -> bool:
@@ -145,18 +164,24 @@ class _Watched:
             until_ns: what is younger, nanoseconds since 1970, comes with the next call.
         """
         found, self._kept = self._kept, []
+        if self.is_over:
+            return found
         try:
             with files.open_segment(self._file) as descriptor:
                 segment = self._read(descriptor)
         except FileNotFoundError:
             self.is_over = True
-            return found
+            return found + self._moved()
         except (FormatError, files.RefusedError) as error:
             self._journal.note(self._file.path, [Damage(None, 0, 0, str(error))])
             self.is_over = True
             return found
-        if not segment or not len(segment.events):
+        if segment is None and self.is_gone:
+            return found + self._moved()
+        if segment is None or not len(segment.events):
             return found
+        for slot in np.unique(segment.events.slot).tolist():
+            self._next[slot] = int(segment.events.number[segment.events.slot == slot].max()) + 1
         young = _is_young(segment.events, until_ns)
         if young.any():
             # Of its own: by the next call, the file may be used again and the image hold other bytes.
@@ -168,11 +193,22 @@ class _Watched:
             found.append(self._journal.decoder(self._file, segment))
         return found
 
+    def _moved(self) -> list[SegmentDecoder]:
+        """What the archive has of the segment, and has not been read here."""
+        archived = self._journal.archived
+        decoder = archived.load(self._process.id, self._header.sequence) if archived else None
+        if decoder is None:
+            return []
+        events = decoder.segment.events
+        first = np.array([self._next.get(slot, 0) for slot in events.slot.tolist()], np.uint64)
+        decoder.segment.events = events.take(events.number >= first)
+        return [decoder]
+
     def _read(self, descriptor: int) -> Segment | None:
         """The segment with what has come since it was read; None if nothing has."""
         self._copy(descriptor, [(0, layout.HEADER_SIZE)])
         if not is_same_segment(self._header, self._image):
-            self.is_over = True  # its file is a later segment by now
+            self.is_over = self.is_gone = True  # its file is a later segment by now
             return None
         header = parse_header(self._image)
         ranges = self._grown(descriptor, header)
@@ -186,7 +222,7 @@ class _Watched:
         limits = count_committed(self._image)
         self._copy(descriptor, ranges)
         if not files.still_holds(descriptor, self._header):
-            self.is_over = True
+            self.is_over = self.is_gone = True
             return None
         segment = parse_segment(self._image, limits, self._positions)
         self._positions = segment.positions

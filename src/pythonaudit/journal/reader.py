@@ -34,11 +34,11 @@ from pythonaudit.journal.survey import (
     Recorded,
     Survey,
     Trail,
-    build_survey,
-    damage_as_losses,
-    describe_segment,
+    add_to_trail,
+    losses_by,
     losses_of,
-    named_in,
+    parse_name,
+    recorded_of,
 )
 
 if TYPE_CHECKING:
@@ -65,17 +65,27 @@ class SegmentHead:
 class Archived(Protocol):
     """Segments that are not in the journal any more, but elsewhere."""
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a place."""
+
+    def refresh(self) -> bool:
+        """Looks which there are now; whether anything has changed."""
+
     def has(self, header: Header) -> bool:
         """Whether all events of a segment are there: in the journal it does not count."""
 
-    def segments(self) -> Iterator[tuple[str, int, int]]:
-        """Process, `sequence` and `drained` of each segment that is there."""
+    def known(self) -> Iterator[tuple[str, int, int]]:
+        """Process and sequence of each, and how many of the process it says had been drained."""
 
     def recorded(self) -> Iterator[Recorded]:
         """What each segment says."""
 
     def sources(self, wanted: EventFilter) -> list[Source]:
         """Those that can hold a wanted event."""
+
+    def load(self, process: str, sequence: int) -> SegmentDecoder | None:
+        """One of them, looked for anew; None: it is not there, or cannot be read."""
 
 
 class Journal:
@@ -90,7 +100,7 @@ class Journal:
     def __init__(self, directory: Path | str, more: Iterable[Path] = (), archived: Archived | None = None) -> None:
         self.directory = Path(directory)
         self._more = tuple(more)
-        self._archived = archived
+        self.archived = archived
         self._damage: dict[Damage, None] = {}
         self._copies: list[bytearray] = []
 
@@ -146,22 +156,25 @@ class Journal:
         Raises:
             StoreError: there is no journal here, or it may not be read.
         """
+        trails: dict[str, Trail] = {}
+        counts: dict[tuple[str, str, str], int] = defaultdict(int)
         heads = self.heads()
-        trails, counted = build_survey(itertools.chain(self._archived_segments(), self._segments(heads)))
+        for recorded in self.archived.recorded() if self.archived else ():
+            add_to_trail(trails, counts, recorded)
+        for head in heads:
+            decoder = self.load(head)
+            if decoder is None:
+                continue
+            add_to_trail(trails, counts, recorded_of(decoder))
+        counted = [
+            Counted(trails[process].process, event, source, count)
+            for (process, event, source), count in counts.items()
+        ]
         for process, missing in self.missing(heads).items():
             if process in trails:
                 trails[process].losses[layout.LOSS_MISSING] = missing
         found = sorted(trails.values(), key=lambda trail: trail.begin_ns)
-        return Survey(found, counted, [*losses_of(found), *damage_as_losses(self._damage)])
-
-    def _archived_segments(self) -> Iterator[Recorded]:
-        return self._archived.recorded() if self._archived else iter(())
-
-    def _segments(self, heads: Iterable[SegmentHead]) -> Iterator[Recorded]:
-        for head in heads:
-            decoder = self.load(head)
-            if decoder is not None:
-                yield describe_segment(head.header, decoder)
+        return Survey(found, counted, [*losses_of(found), *losses_by(self._damage)])
 
     def processes(self) -> list[Trail]:
         """What each process left, oldest first."""
@@ -189,17 +202,14 @@ class Journal:
         """
         present: dict[str, set[int]] = defaultdict(set)
         drained: dict[str, int] = defaultdict(int)
-        for head in heads:
-            process = head.header.process.hex()
-            present[process].add(head.header.sequence)
-            drained[process] = max(drained[process], min(head.header.drained, head.header.sequence))
-        for process, number, read_out in self._archived.segments() if self._archived else ():
-            present[process].add(number)
-            drained[process] = max(drained[process], min(read_out, number))
+        of_heads = ((head.header.process.hex(), head.header.sequence, head.header.drained) for head in heads)
+        for process, sequence, said in itertools.chain(of_heads, self.archived.known() if self.archived else ()):
+            present[process].add(sequence)
+            drained[process] = max(drained[process], min(said, sequence))
         for one in self._damage:  # what cannot be read has not gone
-            named, sequence = named_in(one.path)
-            if named in present and sequence is not None:
-                present[named].add(sequence)
+            named, number = parse_name(one.path)
+            if named in present and number is not None:
+                present[named].add(number)
         missing = {}
         for process, found in present.items():
             first = drained[process]
@@ -222,9 +232,18 @@ class Journal:
         Raises:
             StoreError: there is no journal here, or it may not be read.
         """
-        found = (self.read_head(file) for file in files.list_segments(self.boxes()))
-        archived = self._archived
-        return [head for head in found if head and not (archived and archived.has(head.header))]
+        found = [head for head in map(self.read_head, files.list_segments(self.boxes())) if head]
+        return self.unarchived(found)
+
+    def unarchived(self, heads: list[SegmentHead]) -> list[SegmentHead]:
+        """Those that are not in the archive, which is looked at now: after the journal was listed. What has moved
+        in between is in both, and does not count here; the other way round, it would be in neither.
+        """
+        archived = self.archived
+        if archived is None:
+            return heads
+        archived.refresh()
+        return [head for head in heads if not archived.has(head.header)]
 
     def boxes(self) -> list[files.Box]:
         """The boxes that are there now.
@@ -233,7 +252,7 @@ class Journal:
             StoreError: there is no journal here, or it may not be read.
         """
         boxes: list[files.Box] = []
-        if not self._archived or (self.directory / "journal").exists():
+        if not (self.archived and self.archived.exists) or (self.directory / "journal").exists():
             boxes, refused = files.find_boxes(self.directory)
             self.note(None, refused)
         for directory in self._more:
@@ -256,7 +275,7 @@ class Journal:
             return None
 
     def load(self, head: SegmentHead) -> SegmentDecoder | None:
-        """Reads a segment; None if it has gone or makes no sense any more (noted)."""
+        """Reads a segment, here or where it has moved to; None if it has gone or makes no sense (noted)."""
         path = head.file.path
         try:
             with files.open_segment(head.file) as descriptor:
@@ -266,14 +285,18 @@ class Journal:
                     reason = "the file is longer than a segment can be"
                     self.note(path, [Damage(None, layout.SEGMENT_MAX, 0, reason)])
                 if not files.still_holds(descriptor, head.header):
-                    return None  # the process has used it again
+                    return self._moved(head)  # the process has used it again
             segment = parse_segment(data, limits)
         except FileNotFoundError:
-            return None
+            return self._moved(head)
         except (FormatError, files.RefusedError) as error:
             self.note(path, [Damage(None, 0, 0, str(error))])
             return None
         return self.decoder(head.file, segment)
+
+    def _moved(self, head: SegmentHead) -> SegmentDecoder | None:
+        """A segment that was in the journal a moment ago, from the archive; None if it was lost, not moved."""
+        return self.archived.load(head.header.process.hex(), head.header.sequence) if self.archived else None
 
     def process(self, head: SegmentHead) -> Process | None:
         """The process of a segment, from its first bytes; None if it has gone or makes no sense any more."""
@@ -310,7 +333,7 @@ class Journal:
 
     def _sources(self, heads: Sequence[SegmentHead], wanted: EventFilter) -> list[Source]:
         """The segments that can hold a wanted event."""
-        archived = self._archived.sources(wanted) if self._archived else []
+        archived = self.archived.sources(wanted) if self.archived else []
         return archived + [
             _source(head.header, head.end_ns, functools.partial(self.load, head), wanted)
             for head in heads

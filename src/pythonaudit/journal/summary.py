@@ -25,6 +25,8 @@ from pythonaudit.journal.chunks import (
 )
 from pythonaudit.journal.files import RefusedError, SegmentFile, open_segment, read_segment
 
+LOSS_NAMES = (*layout.LOSSES, *(f"reason-{slot}" for slot in range(len(layout.LOSSES), layout.LOSS_SLOTS)))
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -115,8 +117,7 @@ def summarise_segment(data: Bytes) -> Summary:
 
 def named_losses(header: Header) -> dict[str, int]:
     """The losses that a header counts, by reason, without those that are zero."""
-    names = layout.LOSSES + tuple(f"reason-{index}" for index in range(len(layout.LOSSES), layout.LOSS_SLOTS))
-    return {name: count for name, count in zip(names, header.losses, strict=True) if count}
+    return {name: count for name, count in zip(LOSS_NAMES, header.losses, strict=True) if count}
 
 
 def parse_attributes(text: bytes) -> dict[str, Any]:

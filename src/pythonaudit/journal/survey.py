@@ -1,14 +1,10 @@
-"""What there is in a journal, all segments together: processes, counts and losses.
-
-Each segment says so much of itself (`Recorded`), whether it lies in the journal or elsewhere; put together
-they are a `Survey`.
-"""
+"""What segments say but for their events: processes, counts and losses. Values only; `Journal` fills them in."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,34 +12,12 @@ from pathlib import Path
 import orjson
 
 from pythonaudit.journal import layout
-from pythonaudit.journal.chunks import Damage, Header
+from pythonaudit.journal.chunks import Damage
 from pythonaudit.journal.decode import SegmentDecoder, format_time
 from pythonaudit.journal.process import Process
 from pythonaudit.journal.summary import named_losses
 
 _SEGMENT_NAME = re.compile(r"[0-9a-f]+-([0-9a-f]{32})-([0-9]{6,10})\.pyaudit")
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What one segment says, but for its events.
-
-    Attributes:
-        process: who recorded.
-        begin_ns, end_ns: when it was begun and ended, or the time of its last event.
-        ended: whether the process said that it ended in order.
-        events: how many it holds.
-        counts: name, source and number of what was counted instead.
-        losses: how much was lost, by reason.
-    """
-
-    process: Process
-    begin_ns: int
-    end_ns: int
-    ended: bool
-    events: int
-    counts: tuple[tuple[str, str, int], ...]
-    losses: Mapping[str, int]
 
 
 @dataclass(slots=True)
@@ -68,6 +42,28 @@ class Trail:
     events: int = 0
     counted: int = 0
     losses: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What one segment says, but for its events.
+
+    Attributes:
+        process: who recorded.
+        begin_ns, end_ns: when it was begun and ended, or the time of its last event.
+        ended: whether the process said that it ended in order.
+        events: how many it holds.
+        counts: name, source and number of what was counted instead.
+        losses: how much was lost, by reason.
+    """
+
+    process: Process
+    begin_ns: int
+    end_ns: int
+    ended: bool
+    events: int
+    counts: tuple[tuple[str, str, int], ...]
+    losses: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +118,9 @@ class Survey:
     losses: list[Loss]
 
 
-def describe_segment(header: Header, decoder: SegmentDecoder) -> Recorded:
-    """What a segment of the journal says."""
-    segment = decoder.segment
+def recorded_of(decoder: SegmentDecoder) -> Recorded:
+    """What a segment says, but for its events."""
+    segment, header = decoder.segment, decoder.segment.header
     begin_ns = header.begin_realtime
     return Recorded(
         process=decoder.process,
@@ -136,24 +132,11 @@ def describe_segment(header: Header, decoder: SegmentDecoder) -> Recorded:
             (segment.text(one.name), layout.SOURCES.get(one.source, "unknown"), one.count)
             for one in segment.counts
         ),
-        losses=named_losses(segment.header),
+        losses=named_losses(header),
     )
 
 
-def build_survey(recorded: Iterable[Recorded]) -> tuple[dict[str, Trail], list[Counted]]:
-    """What each process left, by its id, and what was counted instead of recorded."""
-    trails: dict[str, Trail] = {}
-    counts: dict[tuple[str, str, str], int] = defaultdict(int)
-    for one in recorded:
-        _add_to_trail(trails, counts, one)
-    counted = [
-        Counted(trails[process].process, event, source, count)
-        for (process, event, source), count in counts.items()
-    ]
-    return trails, counted
-
-
-def _add_to_trail(trails: dict[str, Trail], counts: dict[tuple[str, str, str], int], recorded: Recorded) -> None:
+def add_to_trail(trails: dict[str, Trail], counts: dict[tuple[str, str, str], int], recorded: Recorded) -> None:
     """Adds a segment to what is known of its process."""
     process = recorded.process
     trail = trails.get(process.id)
@@ -181,18 +164,18 @@ def losses_of(trails: Iterable[Trail]) -> list[Loss]:
     ]
 
 
-def damage_as_losses(damage: Iterable[Damage]) -> list[Loss]:
+def losses_by(damage: Iterable[Damage]) -> list[Loss]:
     """Damage as losses: how many bytes of each file."""
     by_path: Counter[Path | None] = Counter()
     for one in damage:
         by_path[one.path] += one.length
     return [
-        Loss(time.time_ns(), named_in(path)[0], layout.LOSS_DAMAGED, None, length, path)
+        Loss(time.time_ns(), parse_name(path)[0], layout.LOSS_DAMAGED, None, length, path)
         for path, length in by_path.items()
     ]
 
 
-def named_in(path: Path | None) -> tuple[str | None, int | None]:
+def parse_name(path: Path | None) -> tuple[str | None, int | None]:
     """Process and sequence in a segment's file name: <time>-<process>-<sequence>.pyaudit."""
     match = _SEGMENT_NAME.fullmatch(path.name) if path else None
     return (match[1], int(match[2])) if match else (None, None)

@@ -1,0 +1,301 @@
+"""Parts back to segments: what one batch holds, in the shape that the journal's segments have.
+
+The events of a segment stand one after the other in a part (of each day one), so they are a slice of it; a
+batch's row groups are read as they are needed and the last ones kept. Strings and stacks are those of the
+batch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pythonaudit.archive import schema
+from pythonaudit.archive.manifest import Archive, Entry, Part
+from pythonaudit.archive.parts import read_part
+from pythonaudit.archive.segments import build_header
+from pythonaudit.journal import layout
+from pythonaudit.journal.attribution import Attribution
+from pythonaudit.journal.chunks import Header
+from pythonaudit.journal.decode import SegmentDecoder
+from pythonaudit.journal.packages import Package
+from pythonaudit.journal.process import Process, build_process
+from pythonaudit.journal.segment import Column, Count, Events, Segment
+from pythonaudit.journal.survey import Recorded
+
+_KEPT_GROUPS = 4
+_KEY = ["process", "sequence"]
+_DICTIONARIES = ("event", "source", "package", "version", "context", "thread")
+_COLUMNS = (
+    *("time", "nanosecond", "args", "slot", "number", "tid", "interpreter", "stack", "notes"),
+    *_DICTIONARIES,
+)
+_SOURCES = {name: number for number, name in layout.SOURCES.items()}
+_NOTES = {name: 1 << bit for bit, name in enumerate(layout.NOTES)}
+
+Row = Mapping[str, Any]
+
+
+class Run(NamedTuple):
+    """Rows of a segment: in which row group, from which to before which."""
+
+    group: int
+    first: int
+    end: int
+
+
+def read_segments(archive: Archive, entry: Entry) -> pa.Table | None:
+    """The rows of the table `segments` of a batch; what cannot be read of them is noted. None: it has gone."""
+    tables = [schema.SEGMENTS.empty_table()]
+    for part in entry.of("segments"):
+        try:
+            tables.append(read_part(archive, part))
+        except FileNotFoundError:
+            return None
+        except (OSError, pa.ArrowException) as error:
+            archive.note(archive.path(part), error)
+    return pa.concat_tables(tables)
+
+
+def describe(row: Row) -> tuple[Header, Process]:
+    """Header and process of a segment."""
+    header = build_header(row, json.loads(row["losses"] or "{}"))
+    process = build_process(header, (row["attributes"].encode(),), row["uid"])
+    return header, replace(process, user=row["user"])
+
+
+def recorded_of(row: Row) -> Recorded:
+    """What a segment says, but for its events."""
+    header, process = describe(row)
+    return Recorded(
+        process=process,
+        begin_ns=row["begin_ns"],
+        end_ns=row["end_ns"],
+        ended=header.state == layout.STATE_CLEAN_END,
+        events=row["events"],
+        counts=tuple((one["event"], one["source"], one["count"]) for one in _counts(row)),
+        losses=json.loads(row["losses"] or "{}"),
+    )
+
+
+class Batch:
+    """One batch.
+
+    Args:
+        archive: what is damaged in it is noted there.
+        entry: of the batch.
+        segments: its rows of the table `segments`.
+    """
+
+    def __init__(self, archive: Archive, entry: Entry, segments: pa.Table) -> None:
+        self._archive, self._entry, self._segments = archive, entry, segments
+        self._group = lru_cache(_KEPT_GROUPS)(self._read_group)
+
+    def load(self, number: int) -> SegmentDecoder | None:
+        """A segment, by the number of its row; None if nothing of it can be read (noted).
+
+        Raises:
+            FileNotFoundError: a part has gone.
+        """
+        row: Row = self._segments.slice(number, 1).to_pylist()[0]
+        header, process = describe(row)
+        tables = []
+        for part, runs in self._runs.items():
+            for run in runs.get((row["process"], row["sequence"]), ()):
+                try:
+                    tables.append(self._group(part, run.group).slice(run.first, run.end - run.first))
+                except FileNotFoundError:
+                    raise
+                except (OSError, pa.ArrowException) as error:
+                    self._archive.note(self._archive.path(part), error)
+        if not tables:
+            return None
+        table = pa.concat_tables(tables).unify_dictionaries()
+        segment = _build_segment(header, row, table, self._stacks)
+        decoder = SegmentDecoder(segment, row["uid"], attribution=_attribution(table))
+        decoder.process = process
+        return decoder
+
+    @cached_property
+    def _runs(self) -> dict[Part, dict[tuple[str, int], list[Run]]]:
+        """Where the events of each segment are."""
+        return {part: self._find_runs(part) for part in self._entry.of("events")}
+
+    def _find_runs(self, part: Part) -> dict[tuple[str, int], list[Run]]:
+        found: dict[tuple[str, int], list[Run]] = {}
+        try:
+            file = pq.ParquetFile(self._archive.path(part), read_dictionary=["process"])
+            for group in range(file.num_row_groups):
+                keys = file.read_row_group(group, _KEY).combine_chunks()
+                process, sequence = keys["process"].chunk(0), keys["sequence"].to_numpy()
+                which = process.indices.to_numpy()
+                changes = (which[1:] != which[:-1]) | (sequence[1:] != sequence[:-1])
+                bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(keys)]
+                for first, end in pairwise(bounds):
+                    key = process[first].as_py(), int(sequence[first])
+                    found.setdefault(key, []).append(Run(group, first, end))
+        except FileNotFoundError:
+            raise
+        except (OSError, pa.ArrowException) as error:
+            self._archive.note(self._archive.path(part), error)
+        return found
+
+    def _read_group(self, part: Part, group: int) -> pa.Table:
+        path = self._archive.path(part)
+        there = pq.read_schema(path).names
+        file = pq.ParquetFile(path, read_dictionary=[name for name in _DICTIONARIES if name in there])
+        table = file.read_row_group(group, [name for name in _COLUMNS if name in there], use_threads=False)
+        for name in _COLUMNS:
+            if name not in there:  # of an earlier version
+                kind = schema.EVENTS.field(name).type
+                kind = pa.dictionary(pa.int32(), kind) if name in _DICTIONARIES else kind
+                table = table.append_column(name, pa.nulls(len(table), kind))
+        return table
+
+    @cached_property
+    def _stacks(self) -> _Stacks:
+        tables = [schema.STACKS.empty_table()]
+        for part in self._entry.of("stacks"):
+            try:
+                tables.append(read_part(self._archive, part))
+            except FileNotFoundError:
+                raise
+            except (OSError, pa.ArrowException) as error:
+                self._archive.note(self._archive.path(part), error)
+        return _Stacks(pa.concat_tables(tables))
+
+
+class _Stacks:
+    """The stacks of a batch in the shape that segments have: nodes, codes, strings."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.texts: list[str] = [""]
+        self.file = self.function = self.library = np.zeros(1, np.uint32)
+        self.parent = self.code = self.line = np.zeros(1, np.uint32)
+        if not len(table):
+            return
+        file, function = (table[name].combine_chunks().dictionary_encode() for name in ("file", "function"))
+        of_file, of_function = (
+            column.indices.fill_null(-1).to_numpy().astype(np.int64) + 1 for column in (file, function)
+        )
+        library = table["library"].to_numpy(zero_copy_only=False).astype(np.int64)
+        functions = len(function.dictionary) + 1
+        codes, which = np.unique((of_file * functions + of_function) * 2 + library, return_inverse=True)
+        # Ids of strings: first the files, then the functions; 0 is none.
+        self.texts += file.dictionary.to_pylist() + function.dictionary.to_pylist()
+        name = codes // 2 % functions
+        self.file = np.append(0, codes // 2 // functions).astype(np.uint32)
+        self.function = np.append(0, np.where(name > 0, name + len(file.dictionary), 0)).astype(np.uint32)
+        self.library = np.append(False, codes % 2 == 1)
+        self.code = np.append(0, which + 1).astype(np.uint32)
+        self.parent, self.line = (
+            np.append(0, table[name].fill_null(0).to_numpy()).astype(np.uint32) for name in ("parent", "line")
+        )
+        self.parent[self.parent >= np.arange(len(self.parent))] = 0
+
+
+def _build_segment(header: Header, row: Row, table: pa.Table, stacks: _Stacks) -> Segment:
+    counted = _counts(row)
+    texts = list(stacks.texts)
+    name, context, thread = (
+        _add_texts(texts, table[column].combine_chunks()) for column in ("event", "context", "thread")
+    )
+    contexts, of_context = np.unique(np.append(0, context), return_inverse=True)
+    first = len(texts)
+    texts += [one["event"] for one in counted]
+    args = table["args"].combine_chunks().cast(pa.large_string())
+    data, start, length = _bytes_of(args)
+    stack = table["stack"].fill_null(0).to_numpy().astype(np.uint32)
+    stack[stack >= len(stacks.parent)] = 0
+    numbers = {
+        column: table[column].to_numpy().astype(np.uint64) for column in ("slot", "number", "tid", "interpreter")
+    }
+    return Segment(
+        header=header,
+        data=data,
+        string_start=np.zeros(len(texts), np.int64),
+        string_length=np.zeros(len(texts), np.int64),
+        code_file=stacks.file,
+        code_function=stacks.function,
+        code_library=stacks.library,
+        node_parent=stacks.parent,
+        node_code=stacks.code,
+        node_line=stacks.line,
+        events=Events(
+            time=table["time"].cast(pa.int64()).to_numpy() * 1000 + table["nanosecond"].to_numpy(),
+            source=_numbers_of(table["source"], _SOURCES),
+            notes=_notes_of(table["notes"]),
+            name=name,
+            inline=np.zeros(len(table), np.int64),
+            stack=stack,
+            start=start,
+            length=length,
+            context=of_context[1:],
+            thread=thread,
+            **numbers,
+        ),
+        contexts=[(number, b"", b"") for number in contexts.tolist()],
+        counts=[Count(first + at, _SOURCES.get(one["source"], 0), one["count"]) for at, one in enumerate(counted)],
+        attributes=[row["attributes"].encode()],
+        positions={},
+        damage=[],
+        _texts=dict(enumerate(texts)),
+    )
+
+
+def _bytes_of(column: pa.Array) -> tuple[bytes, Column, Column]:
+    """Bytes of a column of text, and where each row starts and how long it is."""
+    _, offsets, data = column.buffers()
+    places = np.frombuffer(offsets, np.int64, len(column) + 1, column.offset * 8)
+    return bytes(data) if data is not None else b"", places[:-1], np.diff(places)
+
+
+def _numbers_of(column: pa.ChunkedArray, numbers: Mapping[str, int]) -> Column:
+    found = column.combine_chunks()
+    by_index = np.array([numbers.get(text, 0) for text in found.dictionary.to_pylist()] + [0], np.uint8)
+    numbered: Column = by_index[found.indices.fill_null(len(by_index) - 1).to_numpy()]
+    return numbered
+
+
+def _notes_of(column: pa.ChunkedArray) -> Column:
+    bits = np.zeros(len(column), np.uint16)
+    if column.null_count < len(column):
+        noted = np.flatnonzero(column.is_valid().to_numpy())
+        for at, names in zip(noted.tolist(), column.take(pa.array(noted)).to_pylist(), strict=True):
+            bits[at] = sum(_NOTES.get(name, 0) for name in names)
+    return bits
+
+
+def _add_texts(texts: list[str], column: pa.DictionaryArray) -> Column:
+    """Adds the texts of a column to a table of strings; the id of each row's, 0 for null."""
+    first = len(texts)
+    texts += column.dictionary.to_pylist()
+    absent = column.is_null().to_numpy(zero_copy_only=False)
+    ids = column.indices.fill_null(0).to_numpy().astype(np.int64) + first
+    return np.where(absent, 0, ids).astype(np.uint32)
+
+
+def _attribution(table: pa.Table) -> Attribution:
+    """The packages of events, as they were found when these were archived."""
+    name, version = (table[column].combine_chunks() for column in ("package", "version"))
+    names, versions = ([None, *column.dictionary.to_pylist()] for column in (name, version))
+    which, of_version = (column.indices.fill_null(-1).to_numpy() + 1 for column in (name, version))
+    pairs, rows = np.unique(np.append(0, which.astype(np.int64) * len(versions) + of_version), return_inverse=True)
+    packages = [
+        Package(names[pair // len(versions)], versions[pair % len(versions)]) if pair // len(versions) else None
+        for pair in pairs.tolist()
+    ]
+    return Attribution(packages, rows[1:], np.zeros(0, np.int32))
+
+
+def _counts(row: Row) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(row["counts"] or "[]")
+    return found
