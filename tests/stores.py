@@ -35,4 +35,4 @@ def open_journal(directory: Path) -> Journal:
 
 def open_views(directory: Path) -> Connection:
     """The views over both."""
-    return connect(open_journal(directory), Archive(directory))
+    return connect(open_journal(directory))

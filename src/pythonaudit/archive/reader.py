@@ -102,6 +102,10 @@ class ArchivedSegments:
         """Whether one of these batches does not count any more: it was put together with others."""
         return not {entry.batch for entry in self.archive.entries()}.issuperset(names)
 
+    def entries(self) -> list[Entry]:
+        """The batches in which what `has` says is there is there, as of the last `refresh`."""
+        return list(self._entries.values())
+
     def has(self, header: Header) -> bool:
         """Whether all events of a segment are in the archive."""
         return (header.process.hex(), header.sequence) in self._places

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from pythonaudit.archive.manifest import Archive
 from pythonaudit.cli import filters, tables
 from pythonaudit.query.connection import VIEWS, connect
 from pythonaudit.query.results import Result
@@ -30,6 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the rows; always 0."""
-    with connect(filters.open_journal(args.dir), Archive(args.dir)) as connection:
+    with connect(filters.open_journal(args.dir)) as connection:
         tables.write(Result(connection, args.query, "sql"), args.format)
     return 0

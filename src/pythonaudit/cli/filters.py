@@ -129,10 +129,9 @@ class Selection:
 
     def connect(self, journal: Journal) -> Connection:
         """A connection to the views, for `query`; parts and segments that cannot hold a wanted event are left out."""
-        from pythonaudit.archive.manifest import Archive
         from pythonaudit.query.connection import check_condition, connect
 
-        connection = connect(journal, Archive(journal.directory), self.wanted)
+        connection = connect(journal, self.wanted)
         if self.where is not None:
             check_condition(connection, self.where)
         return connection

@@ -1,7 +1,7 @@
 """Questions in SQL over the archive and the journal as one. Home of duckdb.
 
 >>> from pythonaudit.query.connection import connect
->>> with connect(journal, archive) as views:  # doctest: +SKIP
+>>> with connect(journal) as views:  # doctest: +SKIP
 ...     views.execute("SELECT event, count(*) FROM events GROUP BY event").fetchall()
 
 where       filters as conditions of SQL

@@ -1,6 +1,6 @@
 """A DuckDB connection that sees the archive and the journal as one set of views, and nothing else.
 
-    with connect(journal, archive) as connection:
+    with connect(journal) as connection:
         connection.execute("SELECT event, count(*) FROM events GROUP BY event")
 
 The views are those of views/*.sql; docs/reference/views.md describes them. Every event is there from the moment
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from pythonaudit.archive import schema
 from pythonaudit.archive.manifest import Archive, Entry, Part
 from pythonaudit.archive.parts import read_part
+from pythonaudit.archive.reader import ArchivedSegments
 from pythonaudit.errors import UsageError
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
@@ -50,19 +51,21 @@ _PREFIX = re.compile(r"^\w+ Error: ")
 _EVERYTHING = EventFilter()
 
 
-def connect(journal: Journal, archive: Archive, wanted: EventFilter = _EVERYTHING) -> Connection:
+def connect(journal: Journal, wanted: EventFilter = _EVERYTHING) -> Connection:
     """A connection with all views.
 
     Args:
-        journal: of the same directory; it leaves out what is archived.
-        archive: what is damaged in it is noted there, and left out.
+        journal: with its archive; what is damaged in either is noted there, and left out.
         wanted: parts and segments that cannot hold a wanted event are left out. It is no filter of rows.
 
     Raises:
         StoreError: there is neither journal nor archive, or one may not be read.
     """
-    live = LiveTables(journal, wanted)  # before the archive: what is moved meanwhile is in both, not in neither
-    entries = archive.entries()
+    live = LiveTables(journal, wanted)
+    archived = journal.archived if isinstance(journal.archived, ArchivedSegments) else None
+    # As of the moment when the journal was listed: what moves from now on is found by those who read the journal.
+    entries = archived.entries() if archived else []
+    archive = archived.archive if archived else Archive(journal.directory)
     connection = duckdb.connect(":memory:")
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"SET memory_limit = '{MEMORY}'")
