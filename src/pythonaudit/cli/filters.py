@@ -14,11 +14,10 @@ import argparse
 import os
 import re
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pythonaudit import catalog
 from pythonaudit.archive.manifest import Archive
@@ -106,7 +105,21 @@ class Selection:
         """The last of them, oldest first."""
         if self.where is None:
             return journal.tail(count, self.wanted)
-        return deque(self.events(journal), maxlen=count)
+        # Which they are, first: ids, times and processes of so many. Then only the segments that hold these.
+        rows = self._rows(
+            journal, f"ORDER BY time DESC, time_ns DESC, process DESC, slot DESC, number DESC LIMIT {count}"
+        )
+        if not rows:
+            return []
+        ids = {id_ for id_, _, _ in rows}
+        times = [time_ns for _, time_ns, _ in rows]
+        narrow = replace(
+            self.wanted,
+            since_ns=min(times),
+            until_ns=max(times) + 1,
+            processes=tuple({process for _, _, process in rows}),
+        )
+        return [event for event in journal.events(narrow) if event.id in ids]
 
     def follow(self, journal: Journal, last: int | None, stop: threading.Event) -> Iterator[Event]:
         """The last of them (None: all), then new ones as they come.
@@ -121,11 +134,16 @@ class Selection:
     def _narrow(self, journal: Journal, events: Iterator[Event]) -> Iterator[Event]:
         if self.where is None:
             return events
-        with self.connect(journal) as connection:
-            from pythonaudit.query.results import Result
-
-            ids = {row[0] for row in Result(connection, f"SELECT id FROM ({self.query()})", "--where").rows()}
+        ids = {id_ for id_, _, _ in self._rows(journal)}
         return (event for event in events if event.id in ids)
+
+    def _rows(self, journal: Journal, order: str = "") -> list[list[Any]]:
+        """Id, time (nanoseconds since 1970) and process of what is selected."""
+        from pythonaudit.query.results import Result
+
+        with self.connect(journal) as connection:
+            query = f"SELECT id, time_ns, process FROM ({self.query()}) {order}"
+            return list(Result(connection, query, "--where").rows())
 
     def connect(self, journal: Journal) -> Connection:
         """A connection to the views, for `query`; parts and segments that cannot hold a wanted event are left out."""
