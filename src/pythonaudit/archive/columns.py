@@ -58,10 +58,11 @@ def build_events(decoder: SegmentDecoder, stacks: Column | None, batch: str) -> 
     shared = arrow.batch(decoder, rows, _SHARED_SCHEMA)
     columns = dict(zip(shared.schema.names, shared.columns, strict=True))
     stack = events.stack.astype(np.int64) if stacks is None else stacks[events.stack]
-    columns |= _described(decoder, events, names) | {
+    every = names.interned + [Name(text) for text in names.texts[len(names.interned) :].to_pylist()]
+    columns |= _described(decoder, events, names, every) | {
         "time": pa.array(events.time // _THOUSAND).view(pa.timestamp("us", "UTC")),
         "nanosecond": pa.array(events.time % _THOUSAND).cast(pa.int16()),
-        "template": texts.dictionary(names.which, [name.template for name in _every(names)]),
+        "template": texts.dictionary(names.which, [name.template for name in every]),
         "sequence": pa.repeat(decoder.segment.header.sequence, len(events)),
         "batch": texts.dictionary(np.zeros(len(events), np.int32), [batch]),
         "stack": pa.array(stack, mask=stack == 0),
@@ -78,13 +79,8 @@ def _widened(column: pa.Array, name: str) -> pa.Array:
     return column if pa.types.is_dictionary(column.type) else column.cast(wanted)
 
 
-def _every(names: Names) -> list[Name]:
-    return names.interned + [Name(text) for text in names.texts[len(names.interned) :].to_pylist()]
-
-
-def _described(decoder: SegmentDecoder, events: Events, names: Names) -> dict[str, pa.Array]:
+def _described(decoder: SegmentDecoder, events: Events, names: Names, every: list[Name]) -> dict[str, pa.Array]:
     """What is made of names and arguments, once for each pair of them."""
-    every = _every(names)
     python = decoder.process.python_version
     args = texts.copies(decoder.segment.data, events.start, events.length).dictionary_encode()
     written = args.dictionary.to_pylist()
