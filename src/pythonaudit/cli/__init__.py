@@ -35,6 +35,7 @@ VERBS: Mapping[str, str] = {
     "log": "print what happened, oldest first",
     "stats": "count events by name, category, source and process, and say what was lost",
     "who": "say which package, and which line of code, opens, writes, imports, runs, … what",
+    "diff": "compare two runs: what B did that A did not, by package",
     "sql": "answer one SELECT over everything recorded",
     "ingest": "move what is closed from the journal into the archive (Parquet)",
     "tree": "show which process started which, and which of them were not recorded",

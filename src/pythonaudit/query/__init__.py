@@ -8,5 +8,8 @@ where       filters as conditions of SQL
 functions   what views compute in Python: fields, stacks, whole paths
 live        the journal as tables of the archive's shape
 connection  the views (views/*.sql) over both, closed to everything else
+generalise  paths, commands, addresses without what varies from run to run
+behaviour   what processes did, as rows that can be compared
+diff        what one side has that the other has not
 who         which line of code did what to what
 """

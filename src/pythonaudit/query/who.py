@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from pythonaudit.query.where import literal, matches
 
-_WRITING = (
+WRITING = (
     *("os.chflags", "os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.removexattr", "os.rename"),
     *("os.rmdir", "os.setxattr", "os.symlink", "os.truncate", "os.utime", "shutil.chown", "shutil.copyfile"),
     *("shutil.copymode", "shutil.copystat", "shutil.copytree", "shutil.make_archive", "shutil.move"),
@@ -60,7 +60,7 @@ ACTS = {
     ),
     "writes": Act(
         "open a file to write, or change, create, rename or remove one",
-        ("open", *_WRITING),
+        ("open", *WRITING),
         _PATHS,
         "coalesce(full_path || ' -> ' || full_target, full_path)",
         # The mode of open(), or the flags of os.open(): O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND of Linux.

@@ -1,0 +1,239 @@
+"""Differences as text: for people, for a pull request, for programs.
+
+    FORMATS["table"](output, report, most)
+
+A table and Markdown show the first `most` of each kind and package, and say how many more there are; the other
+formats have all. What events brought is neutralised; in Markdown it stands in code spans, in which nothing is
+markup and nobody is mentioned.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pythonaudit.cli.describe import where_text
+from pythonaudit.cli.render import Output, Screen, csv_line, neutralise, neutralise_json
+from pythonaudit.cli.sides import Recorded, Side
+from pythonaudit.query.diff import Comparison, Difference
+
+_COLUMNS = (
+    *("change", "kind", "package", "versions", "what", "count", "file", "line", "function", "example", "event"),
+)
+_NEW, _GONE = "new", "gone"
+_MARKS = {_NEW: ("+", "green"), _GONE: ("-", "red")}
+_NARROWEST_WHAT = 24
+_KIND_COLUMNS = 9
+
+Change = tuple[str, Difference]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was compared, and what came of it."""
+
+    before: tuple[Side, Recorded]
+    after: tuple[Side, Recorded]
+    found: Comparison
+
+    def changes(self) -> Iterator[Change]:
+        """All differences, what is new first."""
+        yield from ((_NEW, difference) for difference in self.found.added)
+        yield from ((_GONE, difference) for difference in self.found.gone)
+
+    def headline(self) -> str:
+        """How much it is, in words."""
+        added, gone = len(self.found.added), len(self.found.gone)
+        return f"{added:,} new, {gone:,} gone" if added or gone else "no difference"
+
+    def by_package(self) -> Iterator[tuple[str, str, list[Change]]]:
+        """Package, its versions in words, and what differs of it, in order."""
+        found: dict[str, list[Change]] = {}
+        for change, difference in self.changes():
+            found.setdefault(difference.act.package, []).append((change, difference))
+        for package, changes in sorted(found.items()):
+            yield _package_text(changes[0][1]), self._versions(package, changes), changes
+
+    def _versions(self, package: str, changes: list[Change]) -> str:
+        sides = [
+            sorted(
+                {
+                    version
+                    for act, seen in side.summary.items()
+                    if act.package == package
+                    for version in seen.versions
+                }
+            )
+            for side in (self.before[1], self.after[1])
+        ]
+        if sides[0] == sides[1] or not all(sides):
+            return ", ".join(sides[1] or sides[0])
+        return f"{', '.join(sides[0])} -> {', '.join(sides[1])}"
+
+
+def write_table(output: Output, report: Report, most: int) -> None:
+    """For people: by package, `+` what only B did, `-` what only A did."""
+    screen = Screen(output.is_terminal)
+    for mark, (side, recorded) in zip("-+", (report.before, report.after), strict=True):
+        output.write(screen.paint(f"{mark} {neutralise(_side_text(side, recorded))}", "dim") + "\n")
+    output.write(screen.paint(report.headline(), "bold") + "\n")
+    for package, versions, changes in report.by_package():
+        output.write("\n" + screen.paint(neutralise(f"{package} {versions}".rstrip()), "bold") + "\n")
+        for change, differences, more in _cut(changes, most):
+            mark, style = _MARKS[change]
+            for difference in differences:
+                output.write(_line(screen, mark, style, difference))
+            if more:
+                output.write(
+                    screen.paint(f"  {mark} {differences[0].act.kind:<{_KIND_COLUMNS}} and {more:,} more", "dim")
+                    + "\n"
+                )
+    unchanged = {difference.act.package for _, difference in report.changes()}
+    rest = [new for new in report.found.versions if new.package.lower() not in unchanged]
+    if rest:
+        output.write("\nother versions, nothing else\n")
+        for new in rest:
+            output.write(f"  {neutralise(new.package)} {', '.join(new.before)} -> {', '.join(new.after)}\n")
+
+
+def _line(screen: Screen, mark: str, style: str, difference: Difference) -> str:
+    act, seen = difference.act, difference.seen
+    head = f"  {mark} {act.kind:<{_KIND_COLUMNS}} "
+    what, count = neutralise(act.what), f"{seen.count:,}x"
+    width = screen.width
+    where = _where(difference, None)
+    if width is not None:
+        rest = max(width - len(head) - len(count) - 2, _NARROWEST_WHAT)
+        where = _where(difference, max(rest // 3, 12)) if rest >= 3 * 12 + _NARROWEST_WHAT else ""
+        room = rest - screen.columns(where) - 2
+        what = screen.fit(what, room) if screen.columns(what) > room else what
+    line = screen.paint(head + what, style) + f"  {count}"
+    line += "  " + screen.paint(where, "dim") if where else ""
+    if seen.example != act.what and not act.what.startswith(seen.example):
+        example = neutralise(seen.example)
+        if width is not None and screen.columns(example) > width - len(head) - 5:
+            example = screen.fit(example, max(width - len(head) - 5, _NARROWEST_WHAT))
+        line += "\n" + screen.paint(f"{'':<{len(head)}}e.g. {example}", "dim")
+    return line + "\n"
+
+
+def write_markdown(output: Output, report: Report, most: int) -> None:
+    """For a comment on a pull request."""
+    before, after = report.before, report.after
+    output.write(f"### pythonaudit: {_code(before[0].name)} → {_code(after[0].name)}: {report.headline()}\n")
+    for package, versions, changes in report.by_package():
+        output.write(f"\n**{_code(package)}**{' ' + _code(versions) if versions else ''}\n\n")
+        for change, differences, more in _cut(changes, most):
+            for difference in differences:
+                act, seen = difference.act, difference.seen
+                where = _where(difference, None)
+                line = f"- {change}: {act.kind} {_code(act.what)} {seen.count:,}x"
+                line += f", {_code(where)}" if where else ""
+                line += f", such as {_code(seen.example)}" if seen.example != act.what else ""
+                output.write(line + "\n")
+            if more:
+                output.write(f"- {change}: {differences[0].act.kind} {more:,} more\n")
+    if report.found.versions:
+        output.write("\nVersions: ")
+        texts = (
+            f"{_code(new.package)} {_code(', '.join(new.before))} → {_code(', '.join(new.after))}"
+            for new in report.found.versions
+        )
+        output.write("; ".join(texts) + "\n")
+    for side, recorded in (before, after):
+        if recorded.lost:
+            output.write(f"\n{recorded.lost:,} events of {_code(side.name)} were lost.\n")
+
+
+def write_json(output: Output, report: Report, most: int) -> None:
+    """One object."""
+    said = {
+        "before": _side(*report.before),
+        "after": _side(*report.after),
+        "new": [_said(_NEW, difference) for difference in report.found.added],
+        "gone": [_said(_GONE, difference) for difference in report.found.gone],
+        "versions": [
+            {"package": new.package, "before": new.before, "after": new.after} for new in report.found.versions
+        ],
+    }
+    _write_line(output, said)
+
+
+def write_jsonl(output: Output, report: Report, most: int) -> None:
+    """One object a difference."""
+    for change, difference in report.changes():
+        _write_line(output, _said(change, difference))
+
+
+def write_csv(output: Output, report: Report, most: int) -> None:
+    """One line a difference, after one of titles."""
+    output.write(csv_line(_COLUMNS, output.is_terminal))
+    for change, difference in report.changes():
+        said = _said(change, difference)
+        said["versions"] = ", ".join(said.get("versions", ())) or None
+        output.write(csv_line([said.get(column) for column in _COLUMNS], output.is_terminal))
+
+
+FORMATS: Mapping[str, Callable[[Output, Report, int], None]] = {
+    "table": write_table,
+    "json": write_json,
+    "jsonl": write_jsonl,
+    "csv": write_csv,
+    "markdown": write_markdown,
+}
+
+
+def _side(side: Side, recorded: Recorded) -> dict[str, Any]:
+    names = {"run": side.run} if side.run is not None else {"time": side.name}
+    return names | {"processes": recorded.processes, "events": recorded.events, "lost": recorded.lost}
+
+
+def _said(change: str, difference: Difference) -> dict[str, Any]:
+    act, seen = difference.act, difference.seen
+    said: dict[str, Any] = {"change": change, "kind": act.kind, "package": seen.package or None}
+    said |= {"versions": sorted(seen.versions) or None, "what": act.what, "count": seen.count}
+    if seen.place is not None:
+        said |= seen.place._asdict()
+    said |= {"example": seen.example, "event": seen.event}
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _write_line(output: Output, said: dict[str, Any]) -> None:
+    line = json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
+    output.write(neutralise_json(line) if output.is_terminal else line)
+
+
+def _cut(changes: Iterable[Change], most: int) -> Iterator[tuple[str, list[Difference], int]]:
+    """By change and kind: the first of them, and how many more there are."""
+    for (change, _), group in itertools.groupby(changes, lambda one: (one[0], one[1].act.kind)):
+        differences = [difference for _, difference in group]
+        yield change, differences[:most], max(len(differences) - most, 0)
+
+
+def _package_text(difference: Difference) -> str:
+    named = {"": "Python itself", ".": "the project in ."}
+    return named.get(difference.act.package, difference.seen.package)
+
+
+def _side_text(side: Side, recorded: Recorded) -> str:
+    text = f"{side.name}: {recorded.processes:,} processes, {recorded.events:,} events"
+    return f"{text}, {recorded.lost:,} lost" if recorded.lost else text
+
+
+def _where(difference: Difference, width: int | None) -> str:
+    place = difference.seen.place
+    if place is None:
+        return ""
+    return where_text(neutralise(place.file), place.line, neutralise(place.function), width)
+
+
+def _code(text: str) -> str:
+    """Text as a code span of Markdown."""
+    text = neutralise(text)
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") or not text.strip() else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
