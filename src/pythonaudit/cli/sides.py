@@ -20,13 +20,15 @@ from pythonaudit.cli import filters
 from pythonaudit.cli.times import format_moment, parse_moment
 from pythonaudit.errors import UsageError
 from pythonaudit.journal import layout
+from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
-from pythonaudit.query.behaviour import load
+from pythonaudit.query.behaviour import find_made, load
 from pythonaudit.query.connection import Connection, connect
 from pythonaudit.query.diff import Summary, summarise
 from pythonaudit.query.generalise import Places
-from pythonaudit.query.where import literal
+from pythonaudit.query.where import build_query, literal
 
+_TEMPFILE = ("tempfile.mkstemp", "tempfile.mkdtemp")
 _LAST = re.compile(r"last(?:~(\d{1,9}))?")
 _LOSSES = ", ".join(map(literal, sorted({*layout.EVENT_LOSSES, "damaged"})))
 
@@ -134,7 +136,7 @@ def read_side(journal: Journal, side: Side, directory_is_dot: bool) -> Recorded:
         directory_is_dot: whether the directory in which its run was begun is `.`.
     """
     with side.selection.connect(journal) as connection:
-        places, processes = _places(connection, _of_side(side), directory_is_dot)
+        places, processes = _places(connection, side, directory_is_dot)
         lost = connection.execute(
             f"SELECT coalesce(sum(count), 0)::BIGINT FROM losses WHERE reason IN ({_LOSSES})"
             f" AND process IN (SELECT process FROM processes WHERE {_of_side(side)})"
@@ -143,13 +145,23 @@ def read_side(journal: Journal, side: Side, directory_is_dot: bool) -> Recorded:
     return Recorded(summary, processes, int(lost))
 
 
-def _places(connection: Connection, condition: str, directory_is_dot: bool) -> tuple[Places, int]:
+def _places(connection: Connection, side: Side, directory_is_dot: bool) -> tuple[Places, int]:
     directory, prefixes, count = connection.execute(
         "SELECT arg_min(cwd, begin_ns), list(DISTINCT attributes ->> 'prefix'), count(*)"
-        f" FROM processes WHERE {condition}"
+        f" FROM processes WHERE {_of_side(side)}"
     ).fetchall()[0]
     known = tuple(sorted(prefix for prefix in prefixes or () if prefix))
-    return Places(directory if directory_is_dot else None, known), int(count)
+    wanted = side.selection.wanted
+    whole = EventFilter(
+        names=_TEMPFILE,
+        runs=wanted.runs,
+        since_ns=wanted.since_ns,
+        until_ns=wanted.until_ns,
+        without=wanted.without,
+    )
+    return Places(
+        directory if directory_is_dot else None, known, find_made(connection, build_query(whole, None))
+    ), int(count)
 
 
 def _of_side(side: Side) -> str:

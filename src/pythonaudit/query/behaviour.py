@@ -27,6 +27,7 @@ from pythonaudit.query.generalise import (
     generalise_path,
     generalise_text,
     generalise_url,
+    name_made,
 )
 from pythonaudit.query.results import Result
 from pythonaudit.query.where import literal
@@ -118,6 +119,18 @@ def load(connection: Connection, events: str, places: Places) -> Iterator[Row]:
             example += f" -> {target}"
         owner = _owner(package, version, file, places)
         yield Row(kind, owner, version, general, count, place, example, event)
+
+
+def find_made(connection: Connection, events: str) -> Mapping[str, str]:
+    """The names that `tempfile` made up, for `Places.made`.
+
+    Args:
+        connection: to the views.
+        events: a SELECT of the events in which `tempfile` says so.
+    """
+    query = f"SELECT DISTINCT regexp_extract(path, '[^/]*$') AS name FROM ({events}) WHERE path IS NOT NULL"
+    names = (name for (name,) in Result(connection, query).rows())
+    return {name: made for name in names if (made := name_made(name)) is not None}
 
 
 def _owner(package: str | None, version: str | None, file: str | None, places: Places) -> str:

@@ -19,19 +19,22 @@ The rules, in order. What no rule names stays as it is: a word of letters never 
    `lib/python3.11` of any installation is `<stdlib>`, `sys.prefix` (none of `/`, `/usr`, `/usr/local`) is
    `<prefix>`, the directory of the run is `.`, `/home/NAME` and `/root` are `~`, `/run/user/UID` is `<runtime>`.
 2. `/proc/PID` is `/proc/<pid>`, its `task/TID` and `fd/N` too, `/dev/pts/N` is `/dev/pts/*`.
-3. Right below a temporary directory (`/tmp`, `/var/tmp`, `/dev/shm`, `<runtime>`): eight characters of
-   `tempfile` after a prefix; `tmp.XXXXXXXXXX` of mktemp, `ccXXXXXX.s` of compilers; all numbers, there and in
-   the part below. `tmpXXXXXXXX` is `tmp*` anywhere.
+3. Names that `tempfile` made in the run itself (`Places.made`), wherever they are: their eight characters are `*`.
+   `tmp` or `temp` with eight such characters, with or without `-`, `_` or `.` between, anywhere. Right below a
+   temporary directory (`/tmp`, `/var/tmp`, `/dev/shm`, `<runtime>`): these after any prefix, if there is a digit
+   among them; `tmp.XXXXXXXXXX` of mktemp, `ccXXXXXX.s` of compilers; all numbers, there and in the part below.
 4. In each part: UUIDs, hashes (8 or more hexadecimal digits, both letters and digits, or 32 of any), dates with
    or without times, versions (`2.32.3`, `1.0rc1`), numbers of five digits and more; `.cpython-311-x86_64-linux-gnu`.
-   Parts of one or two hexadecimal digits before a hash of 28 or more, as caches fan them out, go with it.
+   Parts of one or two hexadecimal digits before a hash of 28 or more, as caches fan them out, go with it; in
+   temporary directories, in `.cache` and in `.git/objects` those of two do without one.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 EPHEMERAL = 32768  # ports from here on are given out by Linux
@@ -47,10 +50,10 @@ _PROC = re.compile(r"^/proc/\d+(?=/|$)")
 _PROC_PART = re.compile(r"^(/proc/[^/]+/(?:task|fd|fdinfo)/)\d+")
 _PTS = re.compile(r"^/dev/pts/\d+$")
 
-_TEMPFILE = re.compile(r"^tmp[a-z0-9_]{8}(?![A-Za-z0-9_])")
+_MADE = re.compile(r"^(.*)[a-z0-9_]{8}((?:\..*)?)$")
+_TEMPFILE = re.compile(r"(?<![A-Za-z0-9])(te?mp[-_.]?)[a-z0-9_]{8}(?![A-Za-z0-9_])")
 _IN_TEMPORARY = (
-    re.compile(r"^(.*[-_.])[a-z0-9_]{8}(\.\w+)?$"),
-    re.compile(r"^(.*?[A-Za-z])(?=[a-z_]*\d)[a-z0-9_]{8}(\.\w+)?$"),
+    re.compile(r"^(.*?[-_.A-Za-z])(?=[a-z_]*\d)[a-z0-9_]{8}(\.\w+)?$"),
     re.compile(r"^(tmp\.)[A-Za-z0-9]{6,12}()$"),
     re.compile(r"^(cc)[A-Za-z0-9]{6}(\.(?:c|s|o|ld|le|res|cdtor\.[co]))$"),
 )
@@ -67,6 +70,8 @@ _VARIES = re.compile(
     re.VERBOSE,
 )
 _FANNED = re.compile(r"(?:(?<=/)[0-9a-f]{1,2}/)+(?=[0-9a-f]{28,}(?:[./]|$))")
+_PAIRS = re.compile(r"(?:/[0-9a-f]{2}(?=/|$))+(?:/\*(?=/|$))*")
+_CACHE = re.compile(r"^(.*?/(?:\.cache|\.git/objects))(/.*)$")
 _STARS = re.compile(r"\*(?:[-_.]?\*)+")
 _OPTION = re.compile(r"^(--?[A-Za-z][\w-]*=)(.*)$", re.DOTALL)
 _LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost", "localhost.localdomain"})
@@ -80,10 +85,12 @@ class Places:
     Attributes:
         directory: where it was begun, which is `.`; None: paths stay absolute.
         prefixes: `sys.prefix` of its interpreters.
+        made: names of files and directories that `tempfile` made up, and what stands for each (`name_made`).
     """
 
     directory: str | None = None
     prefixes: tuple[str, ...] = ()
+    made: Mapping[str, str] = field(default_factory=dict)
 
     def locate(self, path: str) -> tuple[str, str]:
         """The name of the place in which an absolute path lies, and the rest of it; the first may be empty."""
@@ -106,17 +113,30 @@ class Places:
         return known
 
 
+def name_made(name: str) -> str | None:
+    """What stands for a name that `tempfile` made up; None: the rules for any name do.
+
+    >>> name_made("RECORDpqbs8oga.tmp")
+    'RECORD*.tmp'
+    """
+    made = _MADE.sub(r"\1*\2", name)
+    return made if made not in (name, _part(name, {})) else None
+
+
 def generalise_path(path: str, places: Places) -> str:
     """A path, absolute or not."""
     if not path.startswith("/"):
-        return generalise_text(path)
+        return _parts(path, places.made)
     path = _PTS.sub("/dev/pts/*", _PROC_PART.sub(r"\1*", _PROC.sub("/proc/<pid>", path)))
     name, rest = places.locate(path)
     whole = name + rest
     for temporary in _TEMPORARY:
         if whole.startswith(temporary + "/"):
-            return temporary + _below_temporary(whole[len(temporary) :])
-    return name + _parts(rest)
+            return temporary + _below_temporary(whole[len(temporary) :], places.made)
+    cache = _CACHE.match(rest)
+    if cache:
+        return name + _parts(cache[1], places.made) + _PAIRS.sub("/*", _parts(cache[2], places.made))
+    return name + _parts(rest, places.made)
 
 
 def generalise_command(command: str, places: Places) -> str:
@@ -159,37 +179,35 @@ def generalise_url(url: str) -> str:
 
 def generalise_text(text: str) -> str:
     """Any text: rule 4, and `tmpXXXXXXXX`."""
-    return _STARS.sub("*", "/".join(map(_part, text.split("/"))))
+    return _parts(text, {})
 
 
 def _word(word: str, places: Places) -> str:
     option = _OPTION.match(word)
     if option:
         return option[1] + _word(option[2], places)
-    if word.startswith("/"):
-        return generalise_path(word, places)
-    return generalise_text(word)
+    return generalise_path(word, places)
 
 
-def _parts(rest: str) -> str:
-    return _STARS.sub("*", "/".join(map(_part, _FANNED.sub("", rest).split("/"))))
+def _parts(text: str, made: Mapping[str, str]) -> str:
+    return _STARS.sub("*", "/".join(_part(part, made) for part in _FANNED.sub("", text).split("/")))
 
 
-def _part(part: str) -> str:
-    return _VARIES.sub("*", _ABI.sub(".*", _TEMPFILE.sub("tmp*", part)))
+def _part(part: str, made: Mapping[str, str]) -> str:
+    return _VARIES.sub("*", _ABI.sub(".*", _TEMPFILE.sub(r"\1*", made.get(part, part))))
 
 
-def _below_temporary(rest: str) -> str:
-    _, first, *more = rest.split("/")
-    for form in _IN_TEMPORARY:
-        made = form.sub(r"\1*\2", first)
-        if made != first:
-            first = made
-            break
-    head = [_NUMBER.sub("*", _part(first))]
-    if more:
-        head.append(_NUMBER.sub("*", _part(more[0])))
-    return _STARS.sub("*", "/" + "/".join(head)) + (_parts("/" + "/".join(more[1:])) if more[1:] else "")
+def _below_temporary(rest: str, made: Mapping[str, str]) -> str:
+    first, *more = rest[1:].split("/")
+    if first not in made:
+        for form in _IN_TEMPORARY:
+            short = form.sub(r"\1*\2", first)
+            if short != first:
+                first = short
+                break
+    parts = [_NUMBER.sub("*", _part(part, made)) for part in (first, *more[:1])]
+    below = _parts("/" + "/".join(more[1:]), made) if more[1:] else ""
+    return _PAIRS.sub("/*", _STARS.sub("*", "/" + "/".join(parts)) + below)
 
 
 def _is_own(directory: str) -> bool:
