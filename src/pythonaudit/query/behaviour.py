@@ -147,7 +147,7 @@ def build_query(events: str) -> str:
         events: a SELECT of the events that are looked at.
     """
     return f"""
-    WITH chosen AS ({events}),
+    WITH chosen AS NOT MATERIALIZED (SELECT {_COLUMNS} FROM ({events})),
     looked AS (
         SELECT chosen.*, NULL::VARCHAR AS asked FROM chosen WHERE event <> 'socket.connect'
         UNION ALL
@@ -181,6 +181,12 @@ def build_query(events: str) -> str:
         count(*) AS count, arg_min(id, time) AS event
     FROM named WHERE what IS NOT NULL GROUP BY ALL
     """
+
+
+_COLUMNS = (
+    "event, category, template, args, path, full_path, full_target, address, port, command, module, url, id, time,"
+    " process, slot, number, host, pid, batch, stack_id, file, line, function, package, version"
+)
 
 
 def _among(names: tuple[str, ...] | list[str]) -> str:
