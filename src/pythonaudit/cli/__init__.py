@@ -37,6 +37,7 @@ VERBS: Mapping[str, str] = {
     "who": "say which package, and which line of code, opens, writes, imports, runs, … what",
     "diff": "compare two runs: what B did that A did not, by package",
     "sql": "answer one SELECT over everything recorded",
+    "stacks": "show where events come from: collapsed stacks, speedscope, or a flame graph in HTML",
     "ingest": "move what is closed from the journal into the archive (Parquet)",
     "tree": "show which process started which, and which of them were not recorded",
     "env": "print what turns recording on in a shell, systemd, Docker or Kubernetes",

@@ -11,5 +11,7 @@ connection  the views (views/*.sql) over both, closed to everything else
 generalise  paths, commands, addresses without what varies from run to run
 behaviour   what processes did, as rows that can be compared
 diff        what one side has that the other has not
+callers     the tree of frames that events come from
+flame       that tree in the formats of flame graphs; flame_page: as HTML
 who         which line of code did what to what
 """
