@@ -157,11 +157,10 @@ def _write(journal: Journal, archive: Archive, heads: list[SegmentHead], covered
         decoder = journal.load(head)
         if decoder is None:
             continue  # gone, or no segment: said by the journal
-        table = build_events(decoder, trie.add(decoder), batch)
+        if len(decoder.segment.events):
+            events.append(build_events(decoder, trie.add(decoder), batch))
         damage = [one for one in journal.damage() if one.path == head.file.path]
         rows.append(build_row(decoder, head.file.path.name, batch, damage))
-        if len(table):
-            events.append(table)
     if not rows:
         return
     parts = write_events(archive, batch, pa.concat_tables(events).unify_dictionaries()) if events else []

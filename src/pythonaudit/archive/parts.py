@@ -40,9 +40,12 @@ def split_events(events: pa.Table) -> Iterator[tuple[str, str, pa.Table]]:
     """
     days = events["time"].cast(pa.int64()).to_numpy() // (_DAY_NS // 1000)
     hosts = events["host"].combine_chunks()
-    names: list[str | None] = hosts.dictionary.to_pylist() if len(hosts) else []
-    host = hosts.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    keys = days * (len(names) + 1) + host
+    # No name and an empty one are one.
+    names: list[str] = ["", *(name for name in hosts.dictionary.to_pylist() if name)]
+    position = {name: number for number, name in enumerate(names)}
+    places = np.array([position[name or ""] for name in hosts.dictionary.to_pylist()] + [0], np.int64)
+    host = places[hosts.indices.fill_null(len(places) - 1).to_numpy()]
+    keys = days * len(names) + host
     if len(np.unique(keys)) > _SPLIT_MAX:
         days = np.full(len(days), days.min())
         keys = host
@@ -51,7 +54,7 @@ def split_events(events: pa.Table) -> Iterator[tuple[str, str, pa.Table]]:
         first = int(wanted.argmax())
         day = datetime.fromtimestamp(int(days[first]) * 86400, timezone.utc).strftime("%Y-%m-%d")
         rows = events if wanted.all() else events.filter(pa.array(wanted))
-        yield day, (names[host[first]] if host[first] >= 0 else None) or "", rows
+        yield day, names[host[first]], rows
 
 
 def write_events(archive: Archive, batch: str, events: pa.Table) -> list[Part]:
@@ -74,6 +77,8 @@ def write_events(archive: Archive, batch: str, events: pa.Table) -> list[Part]:
 def directory_of(host: str) -> str:
     """What stands for a host in the name of a directory."""
     quoted = quote(host, safe="") or ABSENT
+    if host == ABSENT:
+        quoted = quoted.replace("_", "%5F")
     if len(quoted) <= _NAME_MAX:
         return quoted
     return f"{re.sub('%.?$', '', quoted[:_NAME_MAX])}~{hashlib.sha256(host.encode()).hexdigest()[:16]}"

@@ -130,7 +130,7 @@ class ArchivedSegments:
 
             header, process = describe(row)
             end_ns = row["end_ns"]
-            if row["events"] and wanted.wants_segment(header, end_ns) and wanted.wants_process(process):
+            if wanted.wants_segment(header, end_ns) and wanted.wants_process(process):
                 load = partial(self.load, process.id, header.sequence)
                 found.append(
                     Source(header.begin_realtime, header.process, header.sequence, end_ns, load, wanted.mask)

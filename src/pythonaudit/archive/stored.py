@@ -41,6 +41,11 @@ _COLUMNS = (
 _SOURCES = {name: number for number, name in layout.SOURCES.items()}
 _NOTES = {name: 1 << bit for bit, name in enumerate(layout.NOTES)}
 
+_DICTIONARY = pa.dictionary(pa.int32(), pa.string())
+_NO_EVENTS = pa.schema(
+    [(name, _DICTIONARY if name in _DICTIONARIES else schema.EVENTS.field(name).type) for name in _COLUMNS]
+).empty_table()
+
 Row = Mapping[str, Any]
 
 
@@ -108,7 +113,7 @@ class Batch:
         row: Row = self._segments.slice(number, 1).to_pylist()[0]
         header, process = describe(row)
         tables = []
-        for part, runs in self._runs.items():
+        for part, runs in self._runs.items() if row["events"] else ():
             for run in runs.get((row["process"], row["sequence"]), ()):
                 try:
                     tables.append(self._group(part, run.group).slice(run.first, run.end - run.first))
@@ -116,9 +121,12 @@ class Batch:
                     raise
                 except (OSError, pa.ArrowException) as error:
                     self._archive.note(self._archive.path(part), error)
-        if not tables:
+        if row["events"] and not tables:
             return None
-        table = pa.concat_tables(tables).unify_dictionaries()
+        table = pa.concat_tables([_NO_EVENTS, *tables]).unify_dictionaries()
+        if len(table) != row["events"]:
+            missing = row["events"] - len(table)
+            self._archive.note(self._entry.batch, f"{missing} events of {row['file']} are not there")
         segment = _build_segment(header, row, table, self._stacks)
         decoder = SegmentDecoder(segment, row["uid"], attribution=_attribution(table))
         decoder.process = process

@@ -144,6 +144,9 @@ def add_to_trail(trails: dict[str, Trail], counts: dict[tuple[str, str, str], in
         trail = trails[process.id] = Trail(process, recorded.begin_ns, recorded.end_ns)
     elif recorded.end_ns >= trail.end_ns:
         trail.process = replace(process, attributes=trail.process.attributes | process.attributes)
+    else:
+        attributes = process.attributes | trail.process.attributes
+        trail.process = replace(trail.process, attributes=attributes)
     trail.begin_ns = min(trail.begin_ns, recorded.begin_ns)
     trail.end_ns = max(trail.end_ns, recorded.end_ns)
     trail.ended |= recorded.ended
