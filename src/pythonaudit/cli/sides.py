@@ -15,7 +15,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pythonaudit.archive.manifest import Archive
 from pythonaudit.cli import filters
 from pythonaudit.cli.times import format_moment, parse_moment
 from pythonaudit.errors import UsageError
@@ -82,7 +81,7 @@ def find_sides(journal: Journal, args: argparse.Namespace, texts: Sequence[str],
         StoreError: there is no journal.
     """
     common = filters.select(journal, args, now_ns)
-    with connect(journal, Archive(journal.directory)) as connection:
+    with connect(journal) as connection:
         rows = connection.execute(
             "SELECT run FROM processes WHERE run IS NOT NULL GROUP BY run ORDER BY min(begin_ns), run"
         ).fetchall()

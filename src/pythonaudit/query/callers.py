@@ -18,10 +18,11 @@ from array import array
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pythonaudit.query.connection import Connection, run
+from pythonaudit.query.connection import Connection
 from pythonaudit.query.flame import ROOT, Frame, Tree
+from pythonaudit.query.results import Result
 
 FUNCTION, PACKAGE, EVENT = BY = ("function", "package", "event")
 
@@ -36,7 +37,6 @@ SELECT batch, stack_id, coalesce(list_contains(notes, 'stack-truncated'), false)
 FROM ({query}) GROUP BY ALL"""
 # In the order in which they lie: those of a batch are together.
 _STACKS = "SELECT batch, stack_id, parent_id, file, function, library, package FROM stacks"
-_ROWS = 1 << 14
 _NONE = -1
 
 Counts = dict[str | None, "array[int]"]
@@ -91,10 +91,8 @@ def _count(connection: Connection, query: str, tree: Tree, by: str) -> Counts:
     return counts
 
 
-def _fetch(connection: Connection, query: str) -> Iterator[tuple]:  # type: ignore[type-arg]
-    result = run(connection, query, "stacks")
-    while rows := result.fetchmany(_ROWS):
-        yield from rows
+def _fetch(connection: Connection, query: str) -> Iterator[list[Any]]:
+    return Result(connection, query, "stacks").rows()
 
 
 def _quadruples(numbers: array[int]) -> Iterator[tuple[int, int, int, int]]:

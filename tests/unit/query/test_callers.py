@@ -44,7 +44,7 @@ def views(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     archive = Archive(directory)
     if request.param == "archive":
         assert ingest(Journal(directory), archive).events == 13
-    with connect(Journal(directory, archived=ArchivedSegments(archive)), archive) as connection:
+    with connect(Journal(directory, archived=ArchivedSegments(archive))) as connection:
         yield connection
 
 
