@@ -68,6 +68,7 @@ class Row:
             the standard library alone.
         version: of the distribution, or None.
         what: generalised.
+        literal: the same, had a number that is the id of its process been left as it is.
         count: how many events.
         example: the same, as it was once.
         event: id of the event of the example.
@@ -77,6 +78,7 @@ class Row:
     package: str
     version: str | None
     what: str
+    literal: str
     count: int
     place: Place | None
     example: str
@@ -91,34 +93,47 @@ def load(connection: Connection, events: str, places: Places) -> Iterator[Row]:
         events: a SELECT of the events that are looked at.
         places: what is where.
     """
+    owners: dict[tuple[str | None, bool, str | None], str] = {}
     for values in Result(connection, build_query(events)).rows():
-        kind, what, target, port, asked, package, version, file, line, function, count, event = values
+        kind, what, target, port, asked, package, version, file, line, function, count, was, was_target, event = (
+            values
+        )
         place = Place(file, line or 0, function or "") if file else None
-        if kind == "connects" and "://" in what:
-            general, example = generalise_url(what), what
-        elif kind in ("connects", "listens") and not what.startswith("/"):
-            general = generalise_address(what, port, asked)
-            example = what if port is None else f"{what}:{port}"
-            if asked and asked != what:
-                example += f" ({asked})"
-        elif kind in ("connects", "listens", "reads", "writes", "loads"):
-            general, example = generalise_path(what, places), what
-        elif kind == "runs":
-            general, example = generalise_command(what, places), what
-        elif kind == "evals":
-            general = generalise_path(what, places)
-            example = what
-            if place and what.startswith("<"):  # a name that many share: who made it tells them apart
-                general += f" in {generalise_path(place.file, places)} {place.function}".rstrip()
-        elif kind == "says":
-            general, example = generalise_text(what), what
-        else:
-            general, example = what, what
-        if target:
-            general += f" -> {generalise_path(target, places)}"
-            example += f" -> {target}"
-        owner = _owner(package, version, file, places)
-        yield Row(kind, owner, version, general, count, place, example, event)
+        owner = owners.get((package, version is None, file))
+        if owner is None:
+            owner = owners[package, version is None, file] = _owner(package, version, file, places)
+        general = _generalise(kind, what, target, port, asked, place, places)
+        literal = general if was == what else _generalise(kind, was, was_target, port, asked, place, places)
+        example = was + (f":{port}" if port is not None else "") + (f" ({asked})" if asked else "")
+        example += f" -> {was_target}" if was_target else ""
+        yield Row(kind, owner, version, general, literal, count, place, example, event)
+
+
+def _generalise(
+    kind: str,
+    what: str,
+    target: str | None,
+    port: int | None,
+    asked: str | None,
+    place: Place | None,
+    places: Places,
+) -> str:
+    """What an act was done to, without what varies."""
+    if kind in ("connects", "listens") and not what.startswith("/"):
+        return generalise_url(what) if "://" in what else generalise_address(what, port, asked)
+    if kind in ("connects", "listens", "reads", "loads"):
+        return generalise_path(what, places)
+    if kind == "writes":
+        general = generalise_path(what, places)
+        return f"{general} -> {generalise_path(target, places)}" if target else general
+    if kind == "evals":
+        general = generalise_path(what, places)
+        if place and what.startswith("<"):  # a name that many share: who made it tells them apart
+            general += f" in {generalise_path(place.file, places)} {place.function}".rstrip()
+        return general
+    if kind == "runs":
+        return generalise_command(what, places)
+    return generalise_text(what) if kind == "says" else what
 
 
 def find_made(connection: Connection, events: str) -> Mapping[str, str]:
@@ -172,14 +187,17 @@ def build_query(events: str) -> str:
         WHERE NOT coalesce({_NOISE}, false)
     ),
     named AS (
-        SELECT kind, {_own_pid(_WHAT)} AS what, {_own_pid(_TARGET)} AS target,
-            CASE WHEN kind IN ('connects', 'listens') THEN port END AS port,
-            asked, package, version, file, line, function, id, time
+        SELECT *, {_WHAT} AS was, {_TARGET} AS was_target,
+            CASE WHEN kind IN ('connects', 'listens') THEN port END AS its_port
         FROM told WHERE kind IS NOT NULL
     )
-    SELECT kind, what, target, port, asked, package, version, file, line, function,
-        count(*) AS count, arg_min(id, time) AS event
-    FROM named WHERE what IS NOT NULL GROUP BY ALL
+    SELECT * EXCLUDE (first), first.was, first.was_target, first.id
+    FROM (
+        SELECT kind, {_own_pid("was")} AS what, {_own_pid("was_target")} AS target, its_port AS port, asked,
+            package, version, file, line, function, count(*) AS count,
+            arg_min({{'was': was, 'was_target': was_target, 'id': id}}, time) AS first
+        FROM named WHERE was IS NOT NULL GROUP BY ALL
+    )
     """
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from pythonaudit.query.behaviour import KINDS, Place, Row
 
-_PLACES_KEPT = 64
+_KEPT = 64
 _WORDS = re.compile(r"[-_.]+")
 _KIND_RANK = {kind: rank for rank, kind in enumerate(KINDS)}
 
@@ -40,6 +40,7 @@ class Seen:
         count: how often.
         versions: of the package.
         places: lines of code, and how often each.
+        literal: `what` where a number that is its process's id is taken for another one, if that makes a difference.
         example: what it was done to, not generalised; `event` is the id of its event.
     """
 
@@ -49,6 +50,7 @@ class Seen:
     count: int = 0
     versions: set[str] = field(default_factory=set)
     places: dict[Place, int] = field(default_factory=dict)
+    literal: set[str] = field(default_factory=set)
 
     @property
     def place(self) -> Place | None:
@@ -96,7 +98,9 @@ def summarise(rows: Iterable[Row]) -> Summary:
         seen.count += row.count
         if row.version is not None:
             seen.versions.add(row.version)
-        if row.place is not None and (row.place in seen.places or len(seen.places) < _PLACES_KEPT):
+        if row.literal != row.what and len(seen.literal) < _KEPT:
+            seen.literal.add(row.literal)
+        if row.place is not None and (row.place in seen.places or len(seen.places) < _KEPT):
             seen.places[row.place] = seen.places.get(row.place, 0) + row.count
     return acts
 
@@ -113,7 +117,15 @@ def compare(before: Summary, after: Summary) -> Comparison:
 
 
 def _only(these: Summary, others: Summary) -> tuple[Difference, ...]:
-    missing = [Difference(act, seen) for act, seen in these.items() if act not in others]
+    # A number that happens to be the id of a process on one side is that number on the other.
+    literal = {act._replace(what=what) for act, seen in others.items() for what in seen.literal}
+
+    def is_missing(act: Act, seen: Seen) -> bool:
+        return not (
+            act in others or act in literal or any(act._replace(what=what) in others for what in seen.literal)
+        )
+
+    missing = [Difference(act, seen) for act, seen in these.items() if is_missing(act, seen)]
     return tuple(sorted(missing, key=_order))
 
 

@@ -58,11 +58,7 @@ class Result:
         """The rows, in order."""
         for batch in self._batches():
             columns = [
-                [
-                    json.loads(value) if is_json and value is not None else _plain(value)
-                    for value in column.to_pylist()
-                ]
-                for column, is_json in zip(batch.columns, self._is_json, strict=True)
+                _values(column, is_json) for column, is_json in zip(batch.columns, self._is_json, strict=True)
             ]
             yield from map(list, zip(*columns, strict=True))
 
@@ -100,6 +96,16 @@ class Result:
             if self._what is None:
                 raise
             raise UsageError(f"{self._what}: {text}") from None
+
+
+def _values(column: pa.Array, is_json: bool) -> list[Any]:
+    """A column as JSON can have it."""
+    values: list[Any] = column.to_pylist()
+    if is_json:
+        return [None if value is None else json.loads(value) for value in values]
+    if pa.types.is_string(column.type) or pa.types.is_integer(column.type):
+        return values
+    return [_plain(value) for value in values]
 
 
 def _plain(value: Any) -> Any:
