@@ -21,13 +21,12 @@ from pythonaudit.errors import UsageError
 from pythonaudit.journal import layout
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
-from pythonaudit.query.behaviour import find_made, load
+from pythonaudit.query.behaviour import find_temporary, load
 from pythonaudit.query.connection import Connection, connect
 from pythonaudit.query.diff import Summary, summarise
 from pythonaudit.query.generalise import Places
 from pythonaudit.query.where import build_query, literal
 
-_TEMPFILE = ("tempfile.mkstemp", "tempfile.mkdtemp")
 _LAST = re.compile(r"last(?:~(\d{1,9}))?")
 _LOSSES = ", ".join(map(literal, sorted({*layout.EVENT_LOSSES, "damaged"})))
 
@@ -152,15 +151,10 @@ def _places(connection: Connection, side: Side, directory_is_dot: bool) -> tuple
     known = tuple(sorted(prefix for prefix in prefixes or () if prefix))
     wanted = side.selection.wanted
     whole = EventFilter(
-        names=_TEMPFILE,
-        runs=wanted.runs,
-        since_ns=wanted.since_ns,
-        until_ns=wanted.until_ns,
-        without=wanted.without,
+        runs=wanted.runs, since_ns=wanted.since_ns, until_ns=wanted.until_ns, without=wanted.without
     )
-    return Places(
-        directory if directory_is_dot else None, known, find_made(connection, build_query(whole, None))
-    ), int(count)
+    temporary, made = find_temporary(connection, build_query(whole, None))
+    return Places(directory if directory_is_dot else None, known, temporary, made), int(count)
 
 
 def _of_side(side: Side) -> str:

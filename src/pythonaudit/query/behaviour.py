@@ -136,16 +136,27 @@ def _generalise(
     return generalise_text(what) if kind == "says" else what
 
 
-def find_made(connection: Connection, events: str) -> Mapping[str, str]:
-    """The names that `tempfile` made up, for `Places.made`.
+def find_temporary(connection: Connection, process_events: str) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """What `tempfile` chose and made up, for `Places.temporary` and `Places.made`.
 
     Args:
         connection: to the views.
-        events: a SELECT of the events in which `tempfile` says so.
+        process_events: a SELECT of all events of the processes that are looked at.
     """
-    query = f"SELECT DISTINCT regexp_extract(path, '[^/]*$') AS name FROM ({events}) WHERE path IS NOT NULL"
-    names = (name for (name,) in Result(connection, query).rows())
-    return {name: made for name in names if (made := name_made(name)) is not None}
+    names = Result(
+        connection,
+        f"SELECT DISTINCT regexp_extract(path, '[^/]*$') AS name FROM ({process_events})"
+        f" WHERE path IS NOT NULL AND {_among(['tempfile.mkstemp', 'tempfile.mkdtemp'])}",
+    )
+    made = {name: general for (name,) in names.rows() if (general := name_made(name)) is not None}
+    # It writes a file to find out whether it can, and removes it if it could.
+    directories = Result(
+        connection,
+        "SELECT DISTINCT regexp_extract(tried.full_path, '^(.*)/[^/]*$', 1)"
+        f" FROM (SELECT * FROM ({process_events}) WHERE event = 'os.remove') AS tried JOIN stacks USING (batch, stack_id)"
+        " WHERE stacks.library AND stacks.function LIKE '%_get_default_tempdir'",
+    )
+    return tuple(sorted(directory for (directory,) in directories.rows() if directory)), made
 
 
 def _owner(package: str | None, version: str | None, file: str | None, places: Places) -> str:

@@ -17,7 +17,8 @@ The rules, in order. What no rule names stays as it is: a word of letters never 
 
 1. Where it lies, the longest that fits: `.../site-packages` and `.../dist-packages` are `<site>`, the
    `lib/python3.11` of any installation is `<stdlib>`, `sys.prefix` (none of `/`, `/usr`, `/usr/local`) is
-   `<prefix>`, the directory of the run is `.`, `/home/NAME` and `/root` are `~`, `/run/user/UID` is `<runtime>`.
+   `<prefix>`, the directory of the run is `.`, `/home/NAME` and `/root` are `~`, `/run/user/UID` is
+   `<runtime>`, what `tempfile` chose for its directory (TMPDIR) is `/tmp`.
 2. `/proc/PID` is `/proc/<pid>`, its `task/TID` and `fd/N` too, `/dev/pts/N` is `/dev/pts/*`.
 3. Names that `tempfile` made in the run itself (`Places.made`), wherever they are: their eight characters are `*`.
    `tmp` or `temp` with eight such characters, with or without `-`, `_` or `.` between, anywhere. Right below a
@@ -85,11 +86,13 @@ class Places:
     Attributes:
         directory: where it was begun, which is `.`; None: paths stay absolute.
         prefixes: `sys.prefix` of its interpreters.
+        temporary: directories that `tempfile` chose in the run, such as TMPDIR; they are `/tmp`.
         made: names of files and directories that `tempfile` made up, and what stands for each (`name_made`).
     """
 
     directory: str | None = None
     prefixes: tuple[str, ...] = ()
+    temporary: tuple[str, ...] = ()
     made: Mapping[str, str] = field(default_factory=dict)
 
     def locate(self, path: str) -> tuple[str, str]:
@@ -106,6 +109,7 @@ class Places:
         known = [place for place in known if place[0] not in _COMMON_PREFIXES]
         if self.directory and _is_own(self.directory):
             known.append((self.directory, "."))
+        known += [(directory, "/tmp") for directory in self.temporary if _is_own(directory)]
         for form, name in ((_HOME, "~"), (_RUNTIME, "<runtime>"), (_STDLIB, "<stdlib>"), (_SITE, "<site>")):
             match = form.match(path)
             if match:
