@@ -5,7 +5,6 @@ What is the same for many events is looked at once: names, and pairs of name and
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from pythonaudit.journal.segment import Column, Events
 
 # What is taken as `to_arrow` gives it.
 _SHARED = (
-    *("event", "category", "source", "process", "slot", "number", "host", "boot", "pid", "ppid", "tid", "thread"),
+    *("event", "category", "source", "process", "slot", "host", "boot", "pid", "ppid", "tid", "thread"),
     *(
         "interpreter",
         "run",
@@ -39,7 +38,6 @@ _SHARED = (
 )
 _SHARED_SCHEMA = pa.schema([arrow.SCHEMA.field(name) for name in _SHARED])
 _THOUSAND = 1000
-_LARGEST = (1 << 63) - 1
 
 
 def build_events(decoder: SegmentDecoder, stacks: Column | None, batch: str) -> pa.Table:
@@ -52,8 +50,6 @@ def build_events(decoder: SegmentDecoder, stacks: Column | None, batch: str) -> 
     """
     _, rows = order_rows(decoder.segment.events, {})
     events = decoder.segment.events.take(rows)
-    # Larger ones are forged.
-    events = replace(events, number=np.minimum(events.number, _LARGEST))
     names = arrow.names_of(decoder, events)
     shared = arrow.batch(decoder, rows, _SHARED_SCHEMA)
     columns = dict(zip(shared.schema.names, shared.columns, strict=True))
@@ -63,6 +59,8 @@ def build_events(decoder: SegmentDecoder, stacks: Column | None, batch: str) -> 
         "time": pa.array(events.time // _THOUSAND).view(pa.timestamp("us", "UTC")),
         "nanosecond": pa.array(events.time % _THOUSAND).cast(pa.int16()),
         "template": texts.dictionary(names.which, [name.template for name in every]),
+        # Those that are too large are forged, and negative here.
+        "number": pa.array(events.number.astype(np.int64)),
         "sequence": pa.repeat(decoder.segment.header.sequence, len(events)),
         "batch": texts.dictionary(np.zeros(len(events), np.int32), [batch]),
         "stack": pa.array(stack, mask=stack == 0),
