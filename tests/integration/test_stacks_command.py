@@ -114,7 +114,7 @@ def test_a_file_that_cannot_be_written(trail: Path) -> None:
     [
         (["--by", "line"], "argument --by: invalid choice: 'line'"),
         (["--where", "evnt = 1"], "--where: "),
-        (["--where", "event::INTEGER = 1"], "stacks: "),
+        (["--where", "event::INTEGER = 1"], "--where: "),
     ],
 )
 def test_wrong_usage(trail: Path, words: list[str], line: str) -> None:

@@ -69,7 +69,7 @@ def read_tree(connection: Connection, query: str, by: str) -> Tree:
     tree = Tree()
     counts = _count(connection, query, tree, by)
     _add_below(tree, NO_STACK, counts.pop(None, None))
-    for batch, rows in groupby(_fetch(connection, _STACKS), itemgetter(0)):
+    for batch, rows in groupby(Result(connection, _STACKS).rows(), itemgetter(0)):
         if batch in counts:
             left = _Batch(tree, (_Row(*row[1:]) for row in rows), by).add(counts.pop(batch))
             _add_below(tree, UNREADABLE, left)
@@ -85,14 +85,11 @@ def _count(connection: Connection, query: str, tree: Tree, by: str) -> Counts:
     """
     counts: Counts = {}
     name = "coalesce(template, event)" if by == EVENT else "NULL::VARCHAR"
-    for batch, stack, truncated, text, count in _fetch(connection, _COUNTS.format(name=name, query=query)):
+    result = Result(connection, _COUNTS.format(name=name, query=query), "--where")
+    for batch, stack, truncated, text, count in result.rows():
         event = _NONE if text is None else tree.number(Frame(text, kind="event"))
         counts.setdefault(batch if stack else None, array("q")).extend((stack or 0, truncated, event, count))
     return counts
-
-
-def _fetch(connection: Connection, query: str) -> Iterator[list[Any]]:
-    return Result(connection, query, "stacks").rows()
 
 
 def _quadruples(numbers: array[int]) -> Iterator[tuple[int, int, int, int]]:

@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pythonaudit.archive.ingest import ingest
-from pythonaudit.archive.manifest import Archive
-from pythonaudit.archive.reader import ArchivedSegments
 from pythonaudit.errors import UsageError
 from pythonaudit.journal.filters import EventFilter
-from pythonaudit.journal.reader import Journal
 from pythonaudit.query.callers import BY, read_tree
-from pythonaudit.query.connection import Connection, connect
+from pythonaudit.query.connection import Connection
 from pythonaudit.query.flame import Frame
 from pythonaudit.query.where import build_query
+from tests import stores
 from tests.journal_writer import SegmentWriter
 
 TRUNCATED = 1 << 6
@@ -24,10 +21,10 @@ JSON = "/usr/lib/python3.11/json/__init__.py"
 MAIN, OTHER_LINE = ("/srv/app.py", 12, "main"), ("/srv/app.py", 99, "main")
 
 
-@pytest.fixture(scope="module", params=["journal", "archive"])
+@pytest.fixture(scope="module", params=stores.KINDS)
 def views(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """Two processes, the stacks of which have other numbers in each."""
-    directory = tmp_path_factory.mktemp("store")
+    writers = []
     for number in range(2):
         writer = SegmentWriter(process=bytes([number]) * 16, pid=number)
         thread = writer.thread()
@@ -40,11 +37,8 @@ def views(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         thread.event("import", stack=load)
         thread.event("deep", stack=[MAIN], notes=TRUNCATED)
         thread.event(f"sign-in: user={number}")
-        writer.save(directory)
-    archive = Archive(directory)
-    if request.param == "archive":
-        assert ingest(Journal(directory), archive).events == 13
-    with connect(Journal(directory, archived=ArchivedSegments(archive))) as connection:
+        writers.append(writer)
+    with stores.open_views(stores.save(tmp_path_factory.mktemp("store"), writers, request.param)) as connection:
         yield connection
 
 
