@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pythonaudit.query.connection import Connection
 from pythonaudit.query.flame import ROOT, Frame, Tree
