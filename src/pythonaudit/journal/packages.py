@@ -11,7 +11,8 @@ order, for a file
    `sys.path` that has metadata): the distribution whose RECORD names it; else the one that alone has files in
    the same top-level package; else the name of that package, without a version;
 2. in a zip file: the distribution whose metadata are in it; else the name of the zip file;
-3. below the source of an editable install that the process can see: that distribution;
+3. below the source of an editable install that the process can see: that distribution; a script that a
+   distribution of its path brought (`bin/pip`): that one;
 4. else, if it is still there, its project: `name` of the nearest `pyproject.toml`, or the nearest directory with
    `.git`, or its own directory. Without a version.
 
@@ -100,6 +101,10 @@ class PackageFinder:
         for root, package in self._editables():
             if file.startswith(root + "/"):
                 return package
+        for site in filter(None, map(_site, self._path)):
+            script = site.script(file)
+            if script:
+                return script
         return _project(directory) if os.path.isfile(file) else None
 
     def _editables(self) -> list[tuple[str, Package]]:
@@ -133,6 +138,7 @@ class _Site:
         self._directory = directory
         self._metadata = metadata
         self._owners: dict[str, Package] | None = None
+        self._scripts: dict[str, Package] = {}
         self._top: dict[str, set[Package]] = {}
 
     def exact(self, name: str) -> Package | None:
@@ -150,6 +156,11 @@ class _Site:
             if not owners and "/" not in name:
                 return Package(_module(top))
         return found
+
+    def script(self, path: str) -> Package | None:
+        """The distribution that brought a script, such as `/venv/bin/pip`."""
+        self._read()
+        return self._scripts.get(path)
 
     def editable(self) -> Iterator[tuple[str, Package]]:
         """Directories that distributions here are installed from, in place (PEP 610)."""
@@ -172,6 +183,11 @@ class _Site:
             for name in self._metadata:
                 package = _distribution(self._directory, name)
                 for file in _files(self._directory, name):
+                    if file.startswith("../"):
+                        path = os.path.normpath(os.path.join(self._directory, file))
+                        if os.path.basename(os.path.dirname(path)) == "bin":
+                            self._scripts[path] = package
+                        continue
                     self._owners[file] = package
                     top[file.partition("/")[0]].add(package)
             self._top = dict(top)
@@ -186,15 +202,13 @@ def _files(directory: str, metadata: str) -> Iterator[str]:
         import csv
 
         for row in csv.reader(text.splitlines()):
-            if row and not row[0].startswith("../"):
+            if row:
                 yield os.path.normpath(row[0])
         return
     text = _read_text(os.path.join(place, "installed-files.txt"), _RECORD_BYTES)
     if text is not None:  # relative to the metadata
         for line in text.splitlines():
-            file = os.path.normpath(os.path.join(metadata, line))
-            if not file.startswith("../"):
-                yield file
+            yield os.path.normpath(os.path.join(metadata, line))
         return
     # Of Debian, and of `setup.py develop`: names of top-level packages are all there is.
     text = _read_text(os.path.join(place, "top_level.txt"), _METADATA_BYTES) or ""

@@ -5,7 +5,7 @@ r"""What is the same in two runs, although it is spelled differently: paths, com
 '<site>/requests-*.dist-info/RECORD'
 >>> generalise_path("/ci/4711/shop/out/report.csv", places)
 './out/report.csv'
->>> generalise_path("/tmp/pip-install-x8f2kd_1/setup.py", places), generalise_path("/home/joe/.aws/credentials", places)
+>>> generalise_path("/tmp/pip-install-x8f2kd_1/setup.py", places), generalise_path("/home/alice/.aws/credentials", places)
 ('/tmp/pip-install-*/setup.py', '~/.aws/credentials')
 >>> generalise_command("/ci/4711/venv/bin/python -c pass --port=43049", places)
 '<prefix>/bin/python -c pass --port=*'

@@ -30,7 +30,7 @@ def site(tmp_path: Path) -> Path:
     site = tmp_path / "lib" / "site-packages"
     for name, version, files in (
         ("One.Name", "1.0", ("one/__init__.py", "shared/a.py")),
-        ("two", "2.0", ("two.py", "shared/b.py", "../../bin/two")),
+        ("two", "2.0", ("two.py", "shared/b.py", "../../bin/two", "../../../../../../../etc/passwd")),
     ):
         info = site / f"{name.lower().replace('.', '_')}-{version}.dist-info"
         write(info / "METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nName: not this\n")
@@ -87,6 +87,14 @@ def test_what_is_installed_later_is_seen(site: Path) -> None:
     write(site / "late-1.0.dist-info" / "RECORD", "late.py,,\n")
     os.utime(site, ns=(1, os.stat(site).st_mtime_ns + 1))
     assert told(finder_for(path).package(f"{site}/late.py")) == "late 1.0"
+
+
+def test_scripts(site: Path) -> None:
+    script = str(write(site.parents[1] / "bin" / "two"))
+    other = str(write(site.parents[1] / "bin" / "other"))
+    assert told(PackageFinder([str(site)]).package(script.replace("bin", "lib/../bin"))) == "two 2.0"
+    assert told(PackageFinder([str(site)]).package(other)) == "bin"
+    assert told(PackageFinder([str(site)]).package("/etc/passwd")) == "etc"
 
 
 def test_projects(tmp_path: Path) -> None:
