@@ -14,6 +14,7 @@ DuckDB groups the events (any number of them); what is distinct comes here and i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -64,8 +65,8 @@ class Row:
 
     Attributes:
         kind: a key of `KINDS`.
-        package: a distribution or project; `.`: code in the directory of the run; empty: the interpreter and
-            the standard library alone.
+        package: a distribution or project; `.`: code in the directory of the run; a directory: code that is of
+            neither; empty: the interpreter and the standard library alone.
         version: of the distribution, or None.
         what: generalised.
         literal: the same, had a number that is the id of its process been left as it is.
@@ -160,10 +161,13 @@ def find_temporary(connection: Connection, process_events: str) -> tuple[tuple[s
 
 
 def _owner(package: str | None, version: str | None, file: str | None, places: Places) -> str:
-    """A package by a name that is the same wherever a run is begun."""
-    if package and version is None and file and places.locate(file)[0] == ".":
+    """A package by a name that is the same wherever a run is begun, and whether or not its code is still there."""
+    place = places.locate(file)[0] if file and file.startswith("/") else "<stdlib>"
+    if version is None and place == ".":
         return "."
-    return generalise_text(package) if package else ""
+    if package:
+        return generalise_text(package)
+    return "" if place == "<stdlib>" or not file else generalise_path(os.path.dirname(file), places)
 
 
 def build_query(events: str) -> str:

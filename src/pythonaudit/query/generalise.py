@@ -26,8 +26,8 @@ The rules, in order. What no rule names stays as it is: a word of letters never 
    among them; `tmp.XXXXXXXXXX` of mktemp, `ccXXXXXX.s` of compilers; all numbers, there and in the part below.
 4. In each part: UUIDs, hashes (8 or more hexadecimal digits, both letters and digits, or 32 of any), dates with
    or without times, versions (`2.32.3`, `1.0rc1`), numbers of five digits and more; `.cpython-311-x86_64-linux-gnu`.
-   Parts of one or two hexadecimal digits before a hash of 28 or more, as caches fan them out, go with it; in
-   temporary directories, in `.cache` and in `.git/objects` those of two do without one.
+   Parts of one or two digits before a hash of 28 or more that begins with them, as caches fan them out, go with it;
+   in temporary directories, in `.cache` and in `.git/objects` any part of two hexadecimal digits does.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ _VARIES = re.compile(
     (?<![0-9A-Za-z])[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?![0-9A-Za-z])   # a UUID
     | (?<![0-9A-Za-z])(?:[0-9a-f]{32,}|(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,})(?![0-9A-Za-z])  # a hash
     | (?<!\d)(?:19|20)\d\d-?[01]\d-?[0-3]\d(?:[T_\s-]?[0-2]\d[:._-]?\d\d(?:[:._-]?\d\d(?:[.,]\d+)?)?Z?)?(?!\d)
-    | (?<![\d.])\d+(?:\.\d+)+(?:[-.]?(?:a|b|c|rc|alpha|beta|dev|post)\.?\d*)*(?:\+[\w.]+)?(?!\d)  # a version
+    | (?<!\d)(?<!\d\.)\d+(?:\.\d+)+(?:[-.]?(?:a|b|c|rc|alpha|beta|dev|post)\.?\d*)*(?:\+[\w.]+)?(?!\d)  # a version
     | \d{5,}
     """,
     re.VERBOSE,
 )
-_FANNED = re.compile(r"(?:(?<=/)[0-9a-f]{1,2}/)+(?=[0-9a-f]{28,}(?:[./]|$))")
+_FANNED = re.compile(r"((?:/[0-9a-f]{1,2})+)/([0-9a-f]{28,})(?![^./])")
 _PAIRS = re.compile(r"(?:/[0-9a-f]{2}(?=/|$))+(?:/\*(?=/|$))*")
 _CACHE = re.compile(r"^(.*?/(?:\.cache|\.git/objects))(/.*)$")
 _STARS = re.compile(r"\*(?:[-_.]?\*)+")
@@ -194,7 +194,14 @@ def _word(word: str, places: Places) -> str:
 
 
 def _parts(text: str, made: Mapping[str, str]) -> str:
-    return _STARS.sub("*", "/".join(_part(part, made) for part in _FANNED.sub("", text).split("/")))
+    return _STARS.sub("*", "/".join(_part(part, made) for part in _FANNED.sub(_unfan, text).split("/")))
+
+
+def _unfan(match: re.Match[str]) -> str:
+    """Parts before a hash, without those that are its own beginning."""
+    parts, digest = match[1].split("/")[1:], match[2]
+    begin = next((at for at in range(len(parts)) if digest.startswith("".join(parts[at:]))), len(parts))
+    return "/".join(["", *parts[:begin], digest])
 
 
 def _part(part: str, made: Mapping[str, str]) -> str:
