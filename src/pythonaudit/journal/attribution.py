@@ -134,8 +134,11 @@ class _Attributing:
 
     def _attribute_pth(self, rows: Column, nodes: list[int]) -> None:
         """Events of lines of .pth files, in place: nobody but `site` has called them."""
-        events, inside = self._segment.events, self._inside_site()
-        orphans = np.flatnonzero((rows == 0) & inside[events.stack])
+        events = self._segment.events
+        runs, inside = self._inside_site()
+        is_run = np.zeros(len(events), bool)
+        is_run[self._rows_named(("exec",))] = True
+        orphans = np.flatnonzero((rows == 0) & (inside[events.stack] | (is_run & runs[events.stack])))
         if not len(orphans):
             return
         for slot in np.unique(events.slot[orphans]).tolist():
@@ -148,8 +151,8 @@ class _Attributing:
                 if place >= 0 and opened[place][0] != row and self._is_here:
                     rows[row] = self._number(self._finder.owner(opened[place][1]))
 
-    def _inside_site(self) -> Column:
-        """For each stack, whether it is of code that `site.addpackage` runs."""
+    def _inside_site(self) -> tuple[Column, Column]:
+        """For each stack, whether it is of `site.addpackage`, and whether it is of code that this runs."""
         segment = self._segment
         names = [
             segment.text(function) == _PTH and segment.text(file).endswith((_SITE, "<frozen site>"))
@@ -159,7 +162,7 @@ class _Attributing:
         for parent, code in zip(self._parents[1:], self._node_codes[1:], strict=True):
             above = self._node_codes[parent]
             found.append(found[parent] or (names[above] and not names[code]))
-        return np.array(found)
+        return np.array(names)[self._segment.node_code], np.array(found)
 
     def _pth(self, row: int) -> str | None:
         values = self._decoder.load_arguments(self._args(row))

@@ -7,14 +7,14 @@
 The installed metadata say so (PEP 376 and 627, `RECORD`; PEP 610, `direct_url.json` of editable installs). In
 order, for a file
 
-1. in a directory of installed distributions (`site-packages`, `dist-packages`, or one of the process's
-   `sys.path` that has metadata): the distribution whose RECORD names it; else the one that alone has files in
-   the same top-level package; else the name of that package, without a version;
-2. in a zip file: the distribution whose metadata are in it; else the name of the zip file;
-3. below the source of an editable install that the process can see: that distribution; a script that a
-   distribution of its path brought (`bin/pip`): that one;
+1. below the source of an editable install that the process can see: that distribution;
+2. in a directory of installed distributions (`site-packages`, `dist-packages`, or any above the file that has
+   metadata): the distribution whose RECORD names it; else the one that alone has files in the same top-level
+   package; else, in a directory for modules alone, the name of that package, without a version;
+3. in a zip file: the distribution in it whose RECORD names the file; the only one, if it has no RECORD; else the
+   name of the zip file; and a script that a distribution of the path brought (`bin/pip`) is of that one;
 4. else, if it is still there, its project: `name` of the nearest `pyproject.toml`, or the nearest directory with
-   `.git`, or its own directory. Without a version.
+   `.git`, or that of `sys.path`, or its own directory. Without a version.
 
 Paths come from journals, and metadata from directories of others: only regular files are read, and no more of
 them than is sensible. What was read is kept as long as the directory is unchanged. The standard library only,
@@ -89,23 +89,29 @@ class PackageFinder:
 
     def _find(self, file: str) -> Package | None:
         directory = os.path.dirname(file)
-        for place in _upwards(directory):
-            if os.path.basename(place) in _SITE_NAMES or place in self._path:
-                site = _site(place)
-                found = site and site.find(file[len(place.rstrip("/")) + 1 :])
-                if found:
-                    return found
-            archive = _archive(place)
-            if archive:
-                return archive
         for root, package in self._editables():
-            if file.startswith(root + "/"):
+            if file.startswith(root + "/") and _SITE_NAMES.isdisjoint(file[len(root) :].split("/")):
                 return package
+        for place in _upwards(directory):
+            inside = file[len(place.rstrip("/")) + 1 :]
+            site = _site(place)
+            found = site and site.find(inside, os.path.basename(place) in _SITE_NAMES or place in self._path)
+            found = found or _archive(place, inside)
+            if found:
+                return found
         for site in filter(None, map(_site, self._path)):
             script = site.script(file)
             if script:
                 return script
-        return _project(directory) if os.path.isfile(file) else None
+        return self._project(directory) if os.path.isfile(file) else None
+
+    def _project(self, directory: str) -> Package:
+        """The project that a directory is in, else the directory where modules were looked for."""
+        found = _project(directory)
+        if found is None:
+            above = [entry for entry in self._path if (directory + "/").startswith(entry.rstrip("/") + "/")]
+            found = Package(os.path.basename(max(above, key=len, default=directory)) or "/")
+        return found
 
     def _editables(self) -> list[tuple[str, Package]]:
         """Directories of source, and the packages that are installed from there; the longest first."""
@@ -145,16 +151,21 @@ class _Site:
         """The distribution whose list of files names this one, relative to the directory."""
         return self._read().get(name)
 
-    def find(self, name: str) -> Package | None:
-        """The distribution of a file, by its list, or because nobody else is there; None: it is a bare directory."""
+    def find(self, name: str, is_site: bool) -> Package | None:
+        """The distribution of a file, by its list, or because it alone is there.
+
+        Args:
+            name: of the file, relative to the directory.
+            is_site: the directory is for modules alone: what nobody owns is named by its top-level module.
+        """
         owners = self._read()
         found = owners.get(name)
-        if found is None and (owners or os.path.basename(self._directory) in _SITE_NAMES):
+        if found is None:
             top = name.partition("/")[0]
-            among = self._top.get(top, set())
-            found = next(iter(among)) if len(among) == 1 else Package(_module(top))
-            if not owners and "/" not in name:
-                return Package(_module(top))
+            among = self._top.get(top) or self._top.get(_module(top).lower(), set())
+            if len(among) == 1:
+                return next(iter(among))
+            return Package(_module(top)) if is_site else None
         return found
 
     def script(self, path: str) -> Package | None:
@@ -182,6 +193,8 @@ class _Site:
             top = defaultdict(set)
             for name in self._metadata:
                 package = _distribution(self._directory, name)
+                if not os.path.isdir(os.path.join(self._directory, name)):  # no list: of its own name
+                    top[re.sub(r"[-_.]+", "_", package.name).lower()].add(package)
                 for file in _files(self._directory, name):
                     if file.startswith("../"):
                         path = os.path.normpath(os.path.join(self._directory, file))
@@ -231,7 +244,8 @@ def _distribution(directory: str, metadata: str) -> Package:
     stem = metadata.rpartition(".")[0].split("-")
     name = str(headers.get("Name") or stem[0]).strip()[:_NAME_LENGTH]
     version = str(headers.get("Version") or (stem[1] if len(stem) > 1 else "")).strip()[:_NAME_LENGTH]
-    return Package(name, version or None, _changed_ns(place))
+    changed = (_changed_ns(path) for path in (place, f"{place}/RECORD", f"{place}/METADATA"))
+    return Package(name, version or None, max(changed))
 
 
 def _site(directory: str) -> _Site | None:
@@ -249,49 +263,61 @@ def _site_at(directory: str, changed_ns: int) -> _Site | None:
     return _Site(directory, metadata) if metadata or os.path.basename(directory) in _SITE_NAMES else None
 
 
-def _archive(path: str) -> Package | None:
-    """The package of a zip file; None if it is no file."""
+def _archive(path: str, name: str) -> Package | None:
+    """The package of a file in a zip file; None if it is none."""
     try:
         state = os.stat(path)
     except OSError:
         return None
-    return _archive_at(path, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else None
+    if not stat.S_ISREG(state.st_mode):
+        return None
+    owners = _archive_at(path, state.st_mtime_ns)
+    return owners.get(name) or owners.get("") or Package(os.path.basename(path)[:_NAME_LENGTH])
 
 
 @lru_cache(maxsize=_KEPT_DIRECTORIES)
-def _archive_at(path: str, changed_ns: int) -> Package:
+def _archive_at(path: str, changed_ns: int) -> dict[str, Package]:
+    """The owners of the files in a zip file; under the empty name that of all, if there is one and no list."""
+    import csv
     import zipfile
     from email.parser import HeaderParser
 
-    name = Package(os.path.basename(path)[:_NAME_LENGTH])
+    owners: dict[str, Package] = {}
     try:
         with zipfile.ZipFile(path) as file:
-            found = [
-                member
-                for member in file.namelist()
-                if re.fullmatch(r"[^/]+\.dist-info/METADATA|EGG-INFO/PKG-INFO", member)
+            sizes = {member.filename: member.file_size for member in file.infolist()}
+            metadata = [
+                name for name in sizes if re.fullmatch(r"[^/]+\.dist-info/METADATA|EGG-INFO/PKG-INFO", name)
             ]
-            if len(found) != 1 or file.getinfo(found[0]).file_size > _METADATA_BYTES:
-                return name
-            headers = HeaderParser().parsestr(file.read(found[0]).decode("utf-8", "replace"))
-    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError):
-        return name
-    if not headers["Name"]:
-        return name
-    version = headers["Version"]
-    return Package(headers["Name"][:_NAME_LENGTH], version and version[:_NAME_LENGTH], changed_ns)
+            for name in metadata:
+                record = f"{os.path.dirname(name)}/RECORD"
+                if sizes[name] > _METADATA_BYTES or sizes.get(record, 0) > _RECORD_BYTES:
+                    continue
+                headers = HeaderParser().parsestr(file.read(name).decode("utf-8", "replace"))
+                if not headers["Name"]:
+                    continue
+                version = headers["Version"]
+                package = Package(headers["Name"][:_NAME_LENGTH], version and version[:_NAME_LENGTH], changed_ns)
+                if record in sizes:
+                    lines = file.read(record).decode("utf-8", "replace").splitlines()
+                    owners |= {row[0]: package for row in csv.reader(lines) if row}
+                elif len(metadata) == 1:
+                    owners[""] = package
+    except (OSError, zipfile.BadZipFile, csv.Error, ValueError, NotImplementedError, RuntimeError):
+        pass  # what is damaged tells nothing, but for its name
+    return owners
 
 
 @lru_cache(maxsize=16 * _KEPT_DIRECTORIES)
-def _project(directory: str) -> Package:
-    """The project that a directory is in."""
+def _project(directory: str) -> Package | None:
+    """The project that a directory is in; None: there is none."""
     for place in _upwards(directory):
         text = _read_text(os.path.join(place, "pyproject.toml"), _METADATA_BYTES)
         if text is not None:
             return Package(_project_name(text) or os.path.basename(place) or "/")
         if place != "/" and os.path.lexists(os.path.join(place, ".git")):
             return Package(os.path.basename(place))
-    return Package(os.path.basename(directory) or "/")
+    return None
 
 
 def _project_name(text: str) -> str | None:

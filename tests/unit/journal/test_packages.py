@@ -74,10 +74,9 @@ def test_a_directory_of_the_path_with_metadata(tmp_path: Path) -> None:
     write(target / "x-1.0.dist-info" / "RECORD", "x.py,,\n")
     code = write(target / "mine.py")
     assert told(PackageFinder([str(target)]).package(f"{target}/x.py")) == "x 1.0"
-    assert told(PackageFinder().package(f"{target}/x.py")) is None
-    write(target / "x.py")
-    assert told(PackageFinder().package(f"{target}/x.py")) == "vendor"
+    assert told(PackageFinder().package(f"{target}/x.py")) == "x 1.0"
     assert told(PackageFinder([str(target)]).package(str(code))) == "mine"
+    assert told(PackageFinder().package(str(code))) == "vendor"
 
 
 def test_what_is_installed_later_is_seen(site: Path) -> None:
