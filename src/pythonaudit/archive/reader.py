@@ -56,12 +56,17 @@ class ArchivedSegments:
         self._entries: dict[str, Entry] = {}
         self._tables: dict[str, pa.Table] = {}  # the rows of `segments`, by batch
         self._places: dict[Key, _Place] = {}
+        self._torn: set[str] = set()  # batches that count although a part is not there
         self._batch = lru_cache(_KEPT_BATCHES)(self._open_batch)
 
     @property
     def exists(self) -> bool:
         """Whether there is an archive."""
         return self.archive.exists
+
+    def problems(self) -> list[str]:
+        """What could not be read, in whatever has been read by now."""
+        return self.archive.problems()
 
     def refresh(self) -> bool:
         """Looks which segments there are now; whether anything has changed.
@@ -147,11 +152,12 @@ class ArchivedSegments:
                 return None
             try:
                 return self._batch(place.batch).load(place.row)
-            except FileNotFoundError as error:
-                if not self._have_gone([place.batch]):
-                    self.archive.note(error.filename, "not there")
-                    return None
-                self.refresh()
+            except FileNotFoundError:
+                if self._have_gone([place.batch]):
+                    self.refresh()
+                else:
+                    self._torn.add(place.batch)
+                    self._batch.cache_clear()
 
     def _rows(self) -> Iterator[Row]:
         """The rows of the table `segments` that count."""
@@ -165,4 +171,4 @@ class ArchivedSegments:
     def _open_batch(self, name: str) -> Batch:
         from pythonaudit.archive.stored import Batch
 
-        return Batch(self.archive, self._entries[name], self._tables[name])
+        return Batch(self.archive, self._entries[name], self._tables[name], name in self._torn)

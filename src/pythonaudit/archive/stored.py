@@ -81,6 +81,7 @@ def recorded_of(row: Row) -> Recorded:
     """What a segment says, but for its events."""
     header, process = describe(row)
     return Recorded(
+        header=header,
         process=process,
         begin_ns=row["begin_ns"],
         end_ns=row["end_ns"],
@@ -98,10 +99,11 @@ class Batch:
         archive: what is damaged in it is noted there.
         entry: of the batch.
         segments: its rows of the table `segments`.
+        is_torn: a part that is not there is damage; else, a sign that the batch has been put together with others.
     """
 
-    def __init__(self, archive: Archive, entry: Entry, segments: pa.Table) -> None:
-        self._archive, self._entry, self._segments = archive, entry, segments
+    def __init__(self, archive: Archive, entry: Entry, segments: pa.Table, is_torn: bool = False) -> None:
+        self._archive, self._entry, self._segments, self._is_torn = archive, entry, segments, is_torn
         self._group = lru_cache(_KEPT_GROUPS)(self._read_group)
 
     def load(self, number: int) -> SegmentDecoder | None:
@@ -117,10 +119,8 @@ class Batch:
             for run in runs.get((row["process"], row["sequence"]), ()):
                 try:
                     tables.append(self._group(part, run.group).slice(run.first, run.end - run.first))
-                except FileNotFoundError:
-                    raise
                 except (OSError, pa.ArrowException) as error:
-                    self._archive.note(self._archive.path(part), error)
+                    self._note(part, error)
         if row["events"] and not tables:
             return None
         table = pa.concat_tables([_NO_EVENTS, *tables]).unify_dictionaries()
@@ -150,10 +150,8 @@ class Batch:
                 for first, end in pairwise(bounds):
                     key = process[first].as_py(), int(sequence[first])
                     found.setdefault(key, []).append(Run(group, first, end))
-        except FileNotFoundError:
-            raise
         except (OSError, pa.ArrowException) as error:
-            self._archive.note(self._archive.path(part), error)
+            self._note(part, error)
         return found
 
     def _read_group(self, part: Part, group: int) -> pa.Table:
@@ -174,11 +172,17 @@ class Batch:
         for part in self._entry.of("stacks"):
             try:
                 tables.append(read_part(self._archive, part))
-            except FileNotFoundError:
-                raise
             except (OSError, pa.ArrowException) as error:
-                self._archive.note(self._archive.path(part), error)
+                self._note(part, error)
         return _Stacks(pa.concat_tables(tables))
+
+    def _note(self, part: Part, error: Exception) -> None:
+        if not isinstance(error, FileNotFoundError):
+            self._archive.note(self._archive.path(part), error)
+        elif self._is_torn:
+            self._archive.note(self._archive.path(part), "not there")
+        else:
+            raise error
 
 
 class _Stacks:

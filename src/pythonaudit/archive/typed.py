@@ -19,6 +19,7 @@ from pythonaudit.journal.fields import flatten
 _URL_EVENTS = {"urllib.Request": 0, "webbrowser.open": 0}
 _MODULE_EVENTS = {"import": 0, "cpython.run_module": 0, "pickle.find_class": 0}
 _PORT_MAX = 65535
+_PORT_DIGITS = 5
 _TEXTS = frozenset({"$bytes", "$base64", "$wtf8"})  # tagged forms that stand for a text
 
 
@@ -106,19 +107,21 @@ def pick(places: Places, values: Sequence[Any]) -> Typed:
     def text(at: int) -> str | None:
         return _text(values[at]) if at >= 0 else None
 
-    address, port = text(places.address), None
+    address, port = None, None
     if places.address >= 0:
         given = values[places.address]
-        if isinstance(given, list):  # a socket's address: (host, port, …)
-            address = _text(given[0]) if given else None
-            port = given[1] if len(given) > 1 else None
+        # A socket's address is (host, port, …), or one text. Other families have numbers for both.
+        first, *rest = given if isinstance(given, list) and given else [given]
+        address = None if isinstance(first, list) else _words(first)
+        if rest and address is not None:
+            port = rest[0]
         elif places.port >= 0:
             port = values[places.port]
     return Typed(
         path=pick_path(values[places.path]) if places.path >= 0 else None,
-        target=text(places.target),
+        target=_words(values[places.target]) if places.target >= 0 else None,
         address=address,
-        port=port if type(port) is int and 0 <= port <= _PORT_MAX else None,
+        port=_port(port),
         command=text(places.command),
         module=text(places.module),
         url=text(places.url),
@@ -126,10 +129,16 @@ def pick(places: Places, values: Sequence[Any]) -> Typed:
 
 
 def pick_path(value: Any) -> str | None:
-    """A path, or the first of a list of them."""
+    """A path, or the first of a list of them; None: a descriptor, or nothing."""
     if isinstance(value, list):
         value = value[0] if value else None
-    return _text(value)
+    return None if isinstance(value, list) else _words(value)
+
+
+def _port(value: Any) -> int | None:
+    if type(value) is str and value.isascii() and value.isdecimal() and len(value) <= _PORT_DIGITS:
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= _PORT_MAX else None
 
 
 def _place_of(events: Mapping[str, int], event: str, count: int) -> int:
@@ -138,13 +147,20 @@ def _place_of(events: Mapping[str, int], event: str, count: int) -> int:
 
 
 def _text(value: Any) -> str | None:
-    """A value as the text of a column; None: it has none."""
-    if type(value) is str:
-        return value
+    """A value as the text of a column: words as they are, those of a list with spaces between; None: it has none."""
     if isinstance(value, list):
         words = [_text(item) for item in value]
         return " ".join(word for word in words if word is not None) or None
-    if isinstance(value, dict):
-        found = flatten(value) if next(iter(value), "") in _TEXTS else None
+    if type(value) in (int, float):
+        return str(value)
+    return _words(value)
+
+
+def _words(value: Any) -> str | None:
+    """A text, also a tagged one; None: it is none."""
+    if type(value) is str:
+        return value
+    if isinstance(value, dict) and next(iter(value), "") in _TEXTS:
+        found = flatten(value)
         return found if isinstance(found, str) else None
-    return None  # a number is a descriptor, and no path
+    return None

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pythonaudit.cli import filters
@@ -16,6 +16,7 @@ from pythonaudit.cli.filters import Selection
 from pythonaudit.cli.formats import FORMATS
 from pythonaudit.cli.render import Output, neutralise
 from pythonaudit.journal.follow import POLL_SECONDS
+from pythonaudit.journal.process import Process
 from pythonaudit.journal.reader import Journal, SegmentHead
 from pythonaudit.journal.summary import named_losses
 
@@ -101,16 +102,20 @@ def _await_journal(directory: Path) -> None:
 def _say_losses(journal: Journal, heads: Sequence[SegmentHead], selection: Selection) -> None:
     """One line for each reason, of the processes that were asked for."""
     counts: dict[str, dict[str, int]] = defaultdict(dict)
+
+    def add(process: Process | None, losses: Mapping[str, int]) -> None:
+        if process is not None and selection.wanted.wants_process(process):
+            who = process_label(process)
+            for reason, count in losses.items():
+                counts[reason][who] = counts[reason].get(who, 0) + count
+
+    for recorded in journal.archived.recorded() if journal.archived else ():
+        if recorded.losses and selection.wanted.wants_segment(recorded.header, recorded.end_ns):
+            add(recorded.process, recorded.losses)
     for head in heads:
         losses = named_losses(head.header)
-        if not losses or not selection.wanted.wants_segment(head.header, head.end_ns):
-            continue
-        process = journal.process(head)
-        if process is None or not selection.wanted.wants_process(process):
-            continue
-        who = process_label(process)
-        for reason, count in losses.items():
-            counts[reason][who] = counts[reason].get(who, 0) + count
+        if losses and selection.wanted.wants_segment(head.header, head.end_ns):
+            add(journal.process(head), losses)
     for reason, processes in counts.items():
         total, who = sum(processes.values()), _name_some(list(processes))
         if reason == "unrecorded-child":
@@ -142,6 +147,9 @@ def _say_damage(journal: Journal) -> None:
     for path, _, length, reason in damage[:_DAMAGE_AT_MOST]:
         extent = f"{length} bytes unreadable: " if length else ""
         _say(f"{path}: {extent}{reason}")
+    problems = journal.archived.problems() if journal.archived else []
+    for problem in problems[:_DAMAGE_AT_MOST]:
+        _say(problem)
     if len(damage) > _DAMAGE_AT_MOST:
         _say(f"{len(damage) - _DAMAGE_AT_MOST} more places are damaged; see 'pythonaudit stats'")
 

@@ -59,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
             _WRITERS[args.format](output, stats, args.n)
             found = bool(stats.labels)
     output.flush()
+    for problem in journal.archived.problems() if journal.archived else ():
+        print(f"pythonaudit: {neutralise(problem)}", file=sys.stderr)
     if not found:
         print(f"pythonaudit: no event matches in {neutralise(str(args.dir))}", file=sys.stderr)
     return 0

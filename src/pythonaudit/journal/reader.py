@@ -69,6 +69,9 @@ class Archived(Protocol):
     def exists(self) -> bool:
         """Whether there is such a place."""
 
+    def problems(self) -> list[str]:
+        """What could not be read of it, a line each."""
+
     def refresh(self) -> bool:
         """Looks which there are now; whether anything has changed."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import orjson
 
 from pythonaudit.journal import layout
-from pythonaudit.journal.chunks import Damage
+from pythonaudit.journal.chunks import Damage, Header
 from pythonaudit.journal.decode import SegmentDecoder, format_time
 from pythonaudit.journal.process import Process
 from pythonaudit.journal.summary import named_losses
@@ -49,6 +49,7 @@ class Recorded:
     """What one segment says, but for its events.
 
     Attributes:
+        header: of the segment.
         process: who recorded.
         begin_ns, end_ns: when it was begun and ended, or the time of its last event.
         ended: whether the process said that it ended in order.
@@ -57,6 +58,7 @@ class Recorded:
         losses: how much was lost, by reason.
     """
 
+    header: Header
     process: Process
     begin_ns: int
     end_ns: int
@@ -123,6 +125,7 @@ def recorded_of(decoder: SegmentDecoder) -> Recorded:
     segment, header = decoder.segment, decoder.segment.header
     begin_ns = header.begin_realtime
     return Recorded(
+        header=header,
         process=decoder.process,
         begin_ns=begin_ns,
         end_ns=header.end_realtime or int(segment.events.time.max(initial=begin_ns)),

@@ -1,0 +1,72 @@
+"""Changes an archive in children that can be killed at any of their steps: a program for tests.
+
+    python archive_child.py      reads lines: STEP VERB DIRECTORY; answers each with the exit status of a child
+
+VERB is `ingest` or `compact`. Steps are the audit events of the child that change or look at files; at number
+STEP, from 1, it kills itself (0: never). Children of one program share its imports.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from pythonaudit.archive.compact import compact
+from pythonaudit.archive.ingest import ingest
+from pythonaudit.archive.manifest import Archive
+from pythonaudit.errors import StoreError
+from pythonaudit.journal.reader import Journal
+
+STEPS = frozenset(
+    {"open", "os.rename", "os.remove", "os.mkdir", "os.listdir", "os.scandir", "os.chmod", "fcntl.flock"}
+)
+BATCH_BYTES = 40_000  # of few segments each
+
+
+def kill_at(step: int) -> None:
+    """Kills this process at a step."""
+    count = 0
+
+    def hook(event: str, args: tuple[object, ...]) -> None:
+        nonlocal count
+        if event in STEPS:
+            count += 1
+            if count == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    if step:
+        sys.addaudithook(hook)
+
+
+def change(verb: str, directory: Path) -> int:
+    """What a child does."""
+    archive = Archive(directory)
+    try:
+        if verb == "compact":
+            compact(archive)
+        else:
+            ingest(Journal(directory), archive, batch_bytes=BATCH_BYTES)
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return 3
+    return 0
+
+
+def main() -> None:
+    for line in sys.stdin:
+        step, verb, directory = line.rstrip("\n").split(" ", 2)
+        child = os.fork()
+        if child == 0:
+            kill_at(int(step))
+            status = 70
+            try:
+                status = change(verb, Path(directory))
+            finally:
+                os._exit(status)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Ingest and compaction, killed at each of their steps; two and four at once; and a reader all the while."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pythonaudit.archive.manifest import Archive
+from pythonaudit.journal import layout
+from pythonaudit.journal.reader import Journal
+from tests.archives import alive, archived_journal, files, lines, move, process_of, segments, table, write
+from tests.commands import environment
+from tests.fault import archive_child
+
+
+class Child:
+    """Changes archives one after the other, in processes of its own."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, archive_child.__file__]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            command, env=environment(), stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+        )
+
+    def begin(self, verb: str, directory: Path, step: int = 0) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(f"{step} {verb} {directory}\n")
+        self.process.stdin.flush()
+
+    def end(self) -> int:
+        assert self.process.stdout
+        return int(self.process.stdout.readline())
+
+    def change(self, verb: str, directory: Path, step: int = 0) -> int:
+        self.begin(verb, directory, step)
+        return self.end()
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+@pytest.fixture(scope="module")
+def children() -> Iterator[list[Child]]:
+    made = [Child() for _ in range(4)]
+    yield made
+    for child in made:
+        child.close()
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A directory where making things durable costs nothing."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
+        yield Path(place)
+
+
+@pytest.fixture
+def child(children: list[Child]) -> Child:
+    return children[0]
+
+
+def fill(directory: Path) -> None:
+    """Ended processes, one of them damaged; and one that goes on, with two closed segments and an open one."""
+    for process in (1, 2):
+        for sequence in range(2):
+            state = layout.STATE_CLEAN_END if sequence else layout.STATE_ROTATED
+            write(directory, process, sequence, state=state)
+    damaged = write(directory, 4, events=40)
+    data = bytearray(damaged.read_bytes())
+    data[-4096:] = b"\xff" * 4096
+    damaged.write_bytes(data)
+    for sequence in range(3):
+        state = layout.STATE_OPEN if sequence == 2 else layout.STATE_ROTATED
+        write(directory, 5, sequence, state=state, **alive())
+
+
+def check_whole(directory: Path, expected: list[bytes]) -> None:
+    assert lines(archived_journal(directory)) == expected
+
+
+def check_tidy(directory: Path) -> None:
+    """Nothing is left of those who were killed, and whoever reads all files sees each event once."""
+    archive = Archive(directory)
+    entries = archive.entries()
+    named = {"lock", *(f"manifest/{entry.batch}.json" for entry in entries)}
+    assert set(files(directory)) == named | {part.path for entry in entries for part in entry.parts}
+    events = table(directory)
+    ids = list(zip(*(events[name].to_pylist() for name in ("process", "slot", "number")), strict=True))
+    assert len(ids) == len(set(ids)) > 0
+    assert archive.problems() == []
+
+
+def test_ingest_killed_at_each_step(memory: Path, child: Child) -> None:
+    whole = memory / "whole"
+    fill(whole)
+    expected = lines(Journal(whole))
+    step, status = 0, -signal.SIGKILL
+    while status == -signal.SIGKILL:
+        step += 1
+        directory = memory / f"{step}"
+        shutil.copytree(whole, directory)
+        status = child.change("ingest", directory, step)
+        check_whole(directory, expected)
+        assert child.change("ingest", directory) == 0
+        check_whole(directory, expected)
+        check_tidy(directory)
+        left = [path.name.split("-", 1)[1] for path in segments(directory)]
+        assert left == [f"{process_of(5).hex()}-{sequence:06}.pyaudit" for sequence in range(3)]
+        assert len(list((directory / "damaged").iterdir())) == 1
+        assert (directory / "drained" / process_of(5).hex()).read_bytes()[24:28] == b"\2\0\0\0"
+        shutil.rmtree(directory)
+    assert status == 0
+    assert step > 60
+
+
+def test_compaction_killed_at_each_step(memory: Path, child: Child) -> None:
+    whole = memory / "whole"
+    fill(whole)
+    expected = lines(Journal(whole))
+    move(whole, archive_child.BATCH_BYTES)
+    assert len(Archive(whole).entries()) > 2
+    step, status = 0, -signal.SIGKILL
+    while status == -signal.SIGKILL:
+        step += 1
+        directory = memory / f"{step}"
+        shutil.copytree(whole, directory)
+        status = child.change("compact", directory, step)
+        check_whole(directory, expected)
+        assert child.change("compact", directory) == 0
+        check_whole(directory, expected)
+        check_tidy(directory)
+        assert len(Archive(directory).entries()) == 1
+        shutil.rmtree(directory)
+    assert status == 0
+    assert step > 40
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_many_at_once_while_somebody_reads(memory: Path, children: list[Child], count: int) -> None:
+    """Each reading finds all events, wherever they are at that time."""
+    fill(memory)
+    for process in range(10, 40):
+        write(memory, process)
+    expected = lines(Journal(memory))
+    followed = archived_journal(memory)
+    verbs = ["ingest", "compact"] * 4
+    for verb in verbs:
+        for one in children[:count]:
+            one.begin(verb, memory)
+    readings = 0
+    answers = 0
+    while answers < count * len(verbs):
+        check_whole(memory, expected)  # looked at anew
+        assert lines(followed) == expected  # and by one who looks again
+        survey = followed.survey()
+        assert sum(trail.events for trail in survey.trails) == len(expected)
+        readings += 1
+        if readings % 3 == 0:
+            assert children[answers % count].end() == 0
+            answers += 1
+    check_whole(memory, expected)
+    check_tidy(memory)
+    assert len(segments(memory)) == 3
+    assert os.listdir(memory / "damaged")
