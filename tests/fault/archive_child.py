@@ -2,7 +2,7 @@
 
     python archive_child.py      reads lines: STEP VERB DIRECTORY; answers each with the exit status of a child
 
-VERB is `ingest` or `compact`. Steps are the audit events of the child that change or look at files; at number
+VERB is `ingest` or `compact`. Steps are the calls of the child that change what is in a directory; before number
 STEP, from 1, it kills itself (0: never). Children of one program share its imports.
 """
 
@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from pythonaudit.archive.compact import compact
 from pythonaudit.archive.ingest import ingest
@@ -29,9 +30,9 @@ def kill_at(step: int) -> None:
     """Kills this process at a step."""
     count = 0
 
-    def hook(event: str, args: tuple[object, ...]) -> None:
+    def hook(event: str, args: tuple[Any, ...]) -> None:
         nonlocal count
-        if event in STEPS:
+        if event in STEPS or (event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
             count += 1
             if count == step:
                 os.kill(os.getpid(), signal.SIGKILL)
