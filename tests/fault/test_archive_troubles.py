@@ -14,8 +14,8 @@ from pythonaudit.archive.manifest import Archive
 from pythonaudit.errors import StoreError
 from pythonaudit.journal.reader import Journal
 from tests.archives import archived_journal, lines, move, process_of, segments, write
-from tests.commands import environment, run
-from tests.fault.conftest import SOMEBODY, Disk
+from tests.commands import COMMAND, environment, run
+from tests.fault.conftest import Disk
 from tests.fault.ways import ROOT_ONLY
 from tests.recorded import SOAK
 
@@ -81,18 +81,14 @@ def test_read_only_disk(disk: Disk) -> None:
 
 
 @ROOT_ONLY
-def test_no_permission_is_one_line_and_status_3(shared: tuple[Path, Path]) -> None:
-    directory = shared[1]
-    write(directory, 1)
-    move(directory)
-    (directory / "archive").chmod(0o700)
+def test_no_permission_is_one_line_and_status_3(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    move(tmp_path)
+    (tmp_path / "archive").chmod(0)
+    without = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
     for verb in ("ingest", "log", "stats"):
-        words = ["pythonaudit", "--dir", str(directory), verb]
-        code = (
-            "import os, sys; from pythonaudit.cli import cmd_ingest, cmd_log, cmd_stats, main\n"
-            f"os.setgid({SOMEBODY}); os.setuid({SOMEBODY}); sys.argv = {words!r}; sys.exit(main())"
-        )
-        done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+        command = [*without, *COMMAND, "--dir", str(tmp_path), verb]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True)
         assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
         assert "Permission denied; " in done.stderr
 

@@ -207,8 +207,12 @@ class Archive:
 
     @property
     def exists(self) -> bool:
-        """Whether there is an archive."""
-        return (self.root / "manifest").is_dir()
+        """Whether there is an archive, be it one that may not be read."""
+        try:
+            (self.root / "manifest").stat()
+        except OSError as error:
+            return not isinstance(error, (FileNotFoundError, NotADirectoryError))
+        return True
 
     def note(self, path: Path | str, problem: object) -> None:
         """Keeps what is wrong with a file for `problems`."""
