@@ -170,7 +170,8 @@ ENDINGS = {
     "an exception in a thread": "import threading\nt = threading.Thread(target=lambda: 1/0, name='T')\nt.start()\nt.join()",
     "a syntax error": "def",
     "a deep recursion": "import sys\nsys.setrecursionlimit(60)\nsys.tracebacklimit = 1\ndef f(): f()\nf()",
-    "a keyboard interrupt": "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nsignal.pause()",
+    "a keyboard interrupt": "import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "os.kill(os.getpid(), signal.SIGINT)\nsignal.pause()",
     "closed standard streams": "import os\nos.close(1)\nos.close(2)\nopen('/dev/null')\nos._exit(4)",
     "output cut off": "print('x' * 100000)\nimport os\nos._exit(6)",
     "a broken pipe": "import os\nr, w = os.pipe()\nos.close(r)\nos.write(w, b'x')",
