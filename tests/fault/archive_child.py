@@ -21,7 +21,7 @@ from pythonaudit.errors import StoreError
 from pythonaudit.journal.reader import Journal
 
 STEPS = frozenset({"os.rename", "os.remove", "os.mkdir", "os.chmod", "fcntl.flock"})
-BATCH_BYTES = 40_000  # of few segments each
+BATCH_BYTES = 100_000  # a few segments each
 
 
 def kill_at(step: int) -> None:

@@ -119,14 +119,14 @@ def test_ingest_killed_at_each_step(memory: Path, child: Child) -> None:
         assert (directory / "drained" / process_of(5).hex()).read_bytes()[24:28] == b"\2\0\0\0"
         shutil.rmtree(directory)
     assert status == 0
-    assert step > 25
+    assert step > 20
 
 
 def test_compaction_killed_at_each_step(memory: Path, child: Child) -> None:
     whole = memory / "whole"
     fill(whole)
     expected = lines(Journal(whole))
-    move(whole, archive_child.BATCH_BYTES)
+    move(whole, 40_000)
     assert len(Archive(whole).entries()) > 2
     step, status = 0, -signal.SIGKILL
     while status == -signal.SIGKILL:

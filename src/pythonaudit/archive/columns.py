@@ -129,6 +129,6 @@ def _responsible(decoder: SegmentDecoder, events: Events) -> dict[str, pa.Array]
     file, line, function = zip(*frames, strict=True) if frames else ((), (), ())
     return {
         "file": texts.dictionary(which, pa.array(file, pa.string()).dictionary_encode().cast(pa.string())),
-        "line": pa.array(line, pa.int64()).take(pa.array(which)),
+        "line": pa.array([number or None for number in line], pa.int64()).take(pa.array(which)),
         "function": texts.dictionary(which, list(function)),
     }

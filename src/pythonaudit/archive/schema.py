@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-FORMAT = 1  # of manifest entries; a reader refuses a larger one
-
 _MOMENT = pa.timestamp("us", "UTC")
 _NUMBER = pa.int64()
 _TEXT = pa.string()
