@@ -83,15 +83,12 @@ def write_table(output: Output, report: Report, most: int) -> None:
     output.write(screen.paint(report.headline(), "bold") + "\n")
     for package, versions, changes in report.by_package():
         output.write("\n" + screen.paint(neutralise(f"{package} {versions}".rstrip()), "bold") + "\n")
-        for change, differences, more in _cut(changes, most):
+        for change, kind, differences, more in _cut(changes, most):
             mark, style = _MARKS[change]
             for difference in differences:
                 output.write(_line(screen, mark, style, difference))
             if more:
-                output.write(
-                    screen.paint(f"  {mark} {differences[0].act.kind:<{_KIND_COLUMNS}} and {more:,} more", "dim")
-                    + "\n"
-                )
+                output.write(screen.paint(f"  {mark} {kind:<{_KIND_COLUMNS}} and {more:,} more", "dim") + "\n")
     unchanged = {difference.act.package for _, difference in report.changes()}
     rest = [new for new in report.found.versions if new.package.lower() not in unchanged]
     if rest:
@@ -127,7 +124,7 @@ def write_markdown(output: Output, report: Report, most: int) -> None:
     output.write(f"### pythonaudit: {_code(before[0].name)} → {_code(after[0].name)}: {report.headline()}\n")
     for package, versions, changes in report.by_package():
         output.write(f"\n**{_code(package)}**{' ' + _code(versions) if versions else ''}\n\n")
-        for change, differences, more in _cut(changes, most):
+        for change, kind, differences, more in _cut(changes, most):
             for difference in differences:
                 act, seen = difference.act, difference.seen
                 where = _where(difference, None)
@@ -136,7 +133,7 @@ def write_markdown(output: Output, report: Report, most: int) -> None:
                 line += f", such as {_code(seen.example)}" if seen.example != act.what else ""
                 output.write(line + "\n")
             if more:
-                output.write(f"- {change}: {differences[0].act.kind} {more:,} more\n")
+                output.write(f"- {change}: {kind} {more:,} more\n")
     if report.found.versions:
         output.write("\nVersions: ")
         texts = (
@@ -207,11 +204,11 @@ def _write_line(output: Output, said: dict[str, Any]) -> None:
     output.write(neutralise_json(line) if output.is_terminal else line)
 
 
-def _cut(changes: Iterable[Change], most: int) -> Iterator[tuple[str, list[Difference], int]]:
-    """By change and kind: the first of them, and how many more there are."""
-    for (change, _), group in itertools.groupby(changes, lambda one: (one[0], one[1].act.kind)):
+def _cut(changes: Iterable[Change], most: int) -> Iterator[tuple[str, str, list[Difference], int]]:
+    """Change, kind, the first differences of these, and how many more there are."""
+    for (change, kind), group in itertools.groupby(changes, lambda one: (one[0], one[1].act.kind)):
         differences = [difference for _, difference in group]
-        yield change, differences[:most], max(len(differences) - most, 0)
+        yield change, kind, differences[:most], max(len(differences) - most, 0)
 
 
 def _package_text(difference: Difference) -> str:
@@ -220,8 +217,13 @@ def _package_text(difference: Difference) -> str:
 
 
 def _side_text(side: Side, recorded: Recorded) -> str:
-    text = f"{side.name}: {recorded.processes:,} processes, {recorded.events:,} events"
+    text = f"{side.name}: {_number(recorded.processes, 'process', 'processes')}"
+    text += f", {_number(recorded.events, 'event', 'events')}"
     return f"{text}, {recorded.lost:,} lost" if recorded.lost else text
+
+
+def _number(count: int, one: str, more: str) -> str:
+    return f"{count:,} {one if count == 1 else more}"
 
 
 def _where(difference: Difference, width: int | None) -> str:
