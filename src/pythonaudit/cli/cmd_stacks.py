@@ -30,7 +30,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = _EPILOG
-    help_by = "a box is a function, or a package; event: the event's name is the innermost box (default: function)"
+    help_by = "a bar is a function, or a package; event: the event's name is the innermost bar (default: function)"
     parser.add_argument("--by", choices=_BY, default="function", help=help_by)
     help_format = "folded: 'frame;frame;frame count' a line; html: a flame graph in one file (default: folded)"
     parser.add_argument("--format", choices=_FORMATS, default=_FOLDED, help=help_format)

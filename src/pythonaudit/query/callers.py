@@ -3,7 +3,7 @@
 DuckDB counts the events of each stack; only stacks that differ come here, and of their frames those of one batch
 at a time. So memory goes with the number of different stacks, not with that of events.
 
-Frames are told apart by file and function, not by line: the same function is one box, whatever it was doing.
+Frames are told apart by file and function, not by line: the same function is one bar, whatever it was doing.
 A stack has up to `PYTHONAUDIT_STACK` frames. What is no frame stands in brackets:
 
     [truncated]   outermost: there were more callers than were kept
@@ -16,9 +16,11 @@ from __future__ import annotations
 import os.path
 from array import array
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from pythonaudit.query.connection import Connection
 from pythonaudit.query.flame import ROOT, Frame, Tree
@@ -32,8 +34,8 @@ UNREADABLE = Frame("[unreadable]", kind="note")
 STDLIB = Frame("[stdlib]", kind="library")
 
 _COUNTS = """
-SELECT batch, stack_id, coalesce(list_contains(notes, 'stack-truncated'), false) AS truncated, {name} AS name,
-    count(*) AS count
+SELECT batch, stack_id, {name} AS name, count(*) AS count,
+    count(*) FILTER (list_contains(notes, 'stack-truncated')) AS truncated
 FROM ({query}) GROUP BY ALL"""
 # In the order in which they lie: those of a batch are together.
 _STACKS = "SELECT batch, stack_id, parent_id, file, function, library, package FROM stacks"
@@ -69,7 +71,8 @@ def read_tree(connection: Connection, query: str, by: str) -> Tree:
     tree = Tree()
     counts = _count(connection, query, tree, by)
     _add_below(tree, NO_STACK, counts.pop(None, None))
-    for batch, rows in groupby(Result(connection, _STACKS).rows(), itemgetter(0)):
+    stacks = chain.from_iterable(map(_rows, Result(connection, _STACKS).batches()))
+    for batch, rows in groupby(stacks, itemgetter(0)):
         if batch in counts:
             left = _Batch(tree, (_Row(*row[1:]) for row in rows), by).add(counts.pop(batch))
             _add_below(tree, UNREADABLE, left)
@@ -81,15 +84,19 @@ def read_tree(connection: Connection, query: str, by: str) -> Tree:
 def _count(connection: Connection, query: str, tree: Tree, by: str) -> Counts:
     """How many events each stack raised, by batch; None is for those without a stack.
 
-    Four numbers at a time: the stack, whether it is truncated, the frame that is the event's name, events.
+    Four numbers at a time: the stack, the frame that is the event's name, events, how many of these are truncated.
     """
     counts: Counts = {}
     name = "coalesce(template, event)" if by == EVENT else "NULL::VARCHAR"
-    result = Result(connection, _COUNTS.format(name=name, query=query), "--where")
-    for batch, stack, truncated, text, count in result.rows():
-        event = _NONE if text is None else tree.number(Frame(text, kind="event"))
-        counts.setdefault(batch if stack else None, array("q")).extend((stack or 0, truncated, event, count))
+    for block in Result(connection, _COUNTS.format(name=name, query=query), "--where").batches():
+        for batch, stack, text, count, truncated in _rows(block):
+            event = _NONE if text is None else tree.number(Frame(text, kind="event"))
+            counts.setdefault(batch if stack else None, array("q")).extend((stack or 0, event, count, truncated))
     return counts
+
+
+def _rows(block: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    return zip(*(column.to_pylist() for column in block.columns), strict=True)
 
 
 def _quadruples(numbers: array[int]) -> Iterator[tuple[int, int, int, int]]:
@@ -97,11 +104,14 @@ def _quadruples(numbers: array[int]) -> Iterator[tuple[int, int, int, int]]:
     return zip(each, each, each, each, strict=True)
 
 
+def _add(tree: Tree, node: int, event: int, count: int) -> None:
+    tree.add(node if event == _NONE else tree.child(node, event), count)
+
+
 def _add_below(tree: Tree, frame: Frame, counts: array[int] | None) -> None:
     """Adds events whose stack is not there."""
-    for _, _, event, count in _quadruples(counts or array("q")):
-        node = tree.node(ROOT, frame)
-        tree.add(node if event == _NONE else tree.child(node, event), count)
+    for _, event, count, _ in _quadruples(counts or array("q")):
+        _add(tree, tree.node(ROOT, frame), event, count)
 
 
 class _Batch:
@@ -116,12 +126,14 @@ class _Batch:
     def add(self, counts: array[int]) -> array[int]:
         """Adds events, four numbers at a time; returns those whose stack is not there."""
         tree, left = self._tree, array("q")
-        for stack, truncated, event, count in _quadruples(counts):
+        for stack, event, count, truncated in _quadruples(counts):
             if stack not in self._rows:
-                left.extend((stack, truncated, event, count))
+                left.extend((stack, event, count, truncated))
                 continue
-            node = self._find(tree.node(ROOT, TRUNCATED) if truncated else ROOT, stack)
-            tree.add(node if event == _NONE else tree.child(node, event), count)
+            if count > truncated:
+                _add(tree, self._find(ROOT, stack), event, count - truncated)
+            if truncated:
+                _add(tree, self._find(tree.node(ROOT, TRUNCATED), stack), event, truncated)
         return left
 
     def _find(self, outermost: int, stack: int) -> int:

@@ -32,7 +32,7 @@ Show = Callable[[str], str]
 
 
 class Frame(NamedTuple):
-    """A box of a flame graph.
+    """A bar of a flame graph.
 
     Attributes:
         name: of a function, a package or an event; in brackets, of what is no frame.

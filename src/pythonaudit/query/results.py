@@ -56,7 +56,7 @@ class Result:
 
     def rows(self) -> Iterator[list[Any]]:
         """The rows, in order."""
-        for batch in self._batches():
+        for batch in self.batches():
             columns = [
                 _values(column, is_json) for column, is_json in zip(batch.columns, self._is_json, strict=True)
             ]
@@ -65,16 +65,17 @@ class Result:
     def write_parquet(self, file: BinaryIO) -> None:
         """Writes the rows as one file of Parquet."""
         with pq.ParquetWriter(file, self._reader.schema, compression="zstd") as writer:
-            for batch in self._batches():
+            for batch in self.batches():
                 writer.write_batch(batch)
 
     def write_arrow(self, file: BinaryIO) -> None:
         """Writes the rows as a stream of Arrow (IPC)."""
         with pa.ipc.new_stream(file, self._reader.schema) as writer:
-            for batch in self._batches():
+            for batch in self.batches():
                 writer.write_batch(batch)
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows as Arrow has them, in order."""
         while True:
             with self._complaints():
                 try:

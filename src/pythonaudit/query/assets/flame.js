@@ -54,10 +54,10 @@
     return kind === "library" ? 195 + (hash % 45) : 12 + (hash % 46);
   }
 
-  function box(node, left, width, pixels, isAbove) {
+  function bar(node, left, width, pixels, isAbove) {
     const element = document.createElement("div");
     const kind = node ? frames[frameOf(node)][2] : "note";
-    element.className = `box ${kind}`;
+    element.className = `bar ${kind}`;
     element.dataset.node = node;
     element.style.left = `${left * 100}%`;
     element.style.width = `${width * 100}%`;
@@ -80,7 +80,7 @@
     let deepest = depth[zoomed];
     for (let node = zoomed; node; ) {
       node = parent[node];
-      drawn.append(box(node, 0, 1, pixels, true));
+      drawn.append(bar(node, 0, 1, pixels, true));
     }
     for (let node = zoomed; node < end[zoomed]; ) {
       const width = node === zoomed ? 1 : total[node] / whole;
@@ -88,7 +88,7 @@
         node = end[node];
         continue;
       }
-      drawn.append(box(node, (begin[node] - begin[zoomed]) / whole, width, width * pixels, false));
+      drawn.append(bar(node, (begin[node] - begin[zoomed]) / whole, width, width * pixels, false));
       deepest = Math.max(deepest, depth[node]);
       node++;
     }
@@ -123,7 +123,7 @@
   }
 
   function nodeAt(event) {
-    const element = event.target.closest(".box");
+    const element = event.target.closest(".bar");
     return element ? Number(element.dataset.node) : -1;
   }
 
