@@ -19,7 +19,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -249,7 +248,7 @@ class Archive:
         """
         newest = max((name for name in self._names() if _BATCH.fullmatch(name.removesuffix(_SUFFIX))), default="0")
         after = int(newest.partition("-")[0], 16) + 1
-        return f"{max(time.time_ns(), after):016x}-{secrets.token_hex(4)}"
+        return f"{max(time.time_ns(), after):016x}-{os.urandom(4).hex()}"
 
     def commit(self, entry: Entry) -> None:
         """Makes the parts of a batch count, and those that it replaces not. Under the lock.
