@@ -26,6 +26,7 @@ from pythonaudit.journal.stacks import Frame, Stacks
 
 APPLICATION = "application"
 
+_NO_ARGUMENTS = b"[]"
 _ROWS = 4096  # events made at a time
 _CACHE_ENTRIES = 16384
 _CACHE_BYTES = 32 << 20
@@ -401,7 +402,7 @@ class SegmentDecoder:
 
     def describe(self, name: Name, args: bytes) -> Said:
         """The same, made anew."""
-        values = self.load_arguments(args)
+        values = [] if args == _NO_ARGUMENTS else self.load_arguments(args)
         tagged = b'"$' in args
         if tagged and b'"$text":' in args:
             args = orjson.dumps(values)
