@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tarfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from pythonaudit.cli.interpreters import Interpreter, unrecorded
 from tests import commands
+from tests.wheels import build_wheel
 
 #: Files, temporary names, a server on any port, children, pickles, a database, its own id.
 PROGRAM = """
@@ -66,7 +68,7 @@ class Workshop:
         self.place, self.directory, self._interpreter = place, place / "audit", interpreter
         self._number = 0
 
-    def record(self, label: str, words: Sequence[str], files: dict[str, str]) -> Path:
+    def record(self, label: str, words: Sequence[str], files: dict[str, str], wheels: Sequence[Path] = ()) -> Path:
         """Runs Python with these words, where these files are, under a label; returns the directory of the run."""
         self._number += 1
         home = self.place / f"job-{'x' * self._number}"
@@ -78,6 +80,10 @@ class Workshop:
             (run / name).write_text(text)
         make = [str(self._interpreter.base), "-m", "venv", "--without-pip", str(home / "venv")]
         subprocess.run(make, check=True, env=unrecorded(os.environ))
+        (site,) = (home / "venv" / "lib").glob("python3*/site-packages")
+        for wheel in wheels:
+            with zipfile.ZipFile(wheel) as file:
+                file.extractall(site)
         words = [word.replace("BASE", str(self._interpreter.base)) for word in words]
         python = words[0] if words[0].startswith("/") else str(home / "venv" / "bin" / "python")
         done = commands.run(
@@ -133,6 +139,36 @@ def test_a_program_elsewhere_is_the_same_and_one_line_more_is_that_line(workshop
     assert secret["example"] == "/home/alice/.aws/credentials"
     back = workshop.diff("more", "a", "--fail")  # what is gone is no failure
     assert (acts(back), acts(back, "gone")) == (set(), acts(said))
+
+
+def test_an_update_that_opens_a_file(workshop: Workshop, tmp_path: Path) -> None:
+    """What a dependency does stands under its name, with both versions; another version alone is no difference."""
+    program = {"app.py": "import demo, quiet\ndemo.fetch()\nquiet.fetch()\n"}
+    fetch = "def fetch():\n    open('/etc/hosts').close()\n"
+    for label, version, more in (("old", "1.0", ""), ("new", "2.0", "    open('/etc/passwd').close()\n")):
+        wheels = [
+            build_wheel(tmp_path / "wheels", "Demo_Client", version, {"demo/__init__.py": fetch + more}),
+            build_wheel(tmp_path / "wheels", "quiet", version, {"quiet.py": fetch}),
+        ]
+        workshop.record(label, ["app.py"], program, wheels)
+    said = workshop.diff("old", "new", "--fail", status=1)
+    (new,) = said["new"]
+    assert (new["kind"], new["what"], new["package"], new["versions"]) == (
+        *("reads", "/etc/passwd", "Demo_Client"),
+        ["2.0"],
+    )
+    assert new["file"].endswith("/site-packages/demo/__init__.py")
+    assert (new["line"], new["function"], said["gone"]) == (3, "fetch", [])
+    assert [(one["package"], one["before"], one["after"]) for one in said["versions"]] == [
+        ("Demo_Client", ["1.0"], ["2.0"]),
+        ("quiet", ["1.0"], ["2.0"]),
+    ]
+    table = commands.run(workshop.directory, "diff", "old", "new").stdout
+    assert "\nDemo_Client 1.0 -> 2.0\n  + reads     /etc/passwd  1x  " in table
+    assert table.endswith("\nother versions, nothing else\n  quiet 1.0 -> 2.0\n")
+    markdown = commands.run(workshop.directory, "diff", "old", "new", "--format", "markdown").stdout
+    assert "\n**`Demo_Client`** `1.0 -> 2.0`\n" in markdown
+    assert markdown.endswith("\nVersions: `Demo_Client` `1.0` → `2.0`; `quiet` `1.0` → `2.0`\n")
 
 
 BACKEND = """

@@ -89,8 +89,8 @@ def write_table(output: Output, report: Report, most: int) -> None:
                 output.write(_line(screen, mark, style, difference))
             if more:
                 output.write(screen.paint(f"  {mark} {kind:<{_KIND_COLUMNS}} and {more:,} more", "dim") + "\n")
-    unchanged = {difference.act.package for _, difference in report.changes()}
-    rest = [new for new in report.found.versions if new.package.lower() not in unchanged]
+    shown = {difference.seen.package for _, difference in report.changes()}
+    rest = [new for new in report.found.versions if new.package not in shown]
     if rest:
         output.write("\nother versions, nothing else\n")
         for new in rest:
