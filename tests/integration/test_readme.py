@@ -54,4 +54,5 @@ def test_the_commands_of_the_readme(installed_here: Installed, tmp_path: Path) -
     assert said["pythonaudit tree --run last"].startswith(
         "2 recorded, 0 not-python, 0 not-recorded, 0 unexplained\n"
     )
+    assert said["pythonaudit diff main canary"].endswith("no difference\n")
     assert "Nothing was lost." in said["pythonaudit stats -n 4"]
