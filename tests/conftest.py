@@ -51,6 +51,10 @@ def _one_of_each() -> list[Interpreter]:
 INTERPRETERS = _one_of_each()
 
 
+#: For what is slow and has little to do with the interpreter: the oldest and the newest.
+EXTREMES = list(dict.fromkeys((INTERPRETERS[0], INTERPRETERS[-1]))) if INTERPRETERS else []
+
+
 @pytest.fixture(
     scope="session",
     params=INTERPRETERS,

@@ -28,6 +28,9 @@ TOOLS=(duckdb hypothesis numpy orjson pyarrow pytest pip pytest pyyaml rich 'set
 TESTS=(
 	tests/integration tests/conformance tests/fault tests/native/test_encode.py tests/native/test_preload.py
 	tests/native/test_pyabi.py
+	# What reads has little to do with the version that was recorded.
+	--ignore=tests/fault/test_archive_kill.py --ignore=tests/fault/test_archive_troubles.py
+	--ignore=tests/integration/test_diff.py --ignore=tests/integration/test_diff_output.py
 )
 
 checkout=$PWD

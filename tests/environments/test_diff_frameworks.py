@@ -13,6 +13,7 @@ import pytest
 
 from pythonaudit.cli.interpreters import Interpreter, unrecorded
 from tests import commands
+from tests.conftest import EXTREMES
 from tests.environments.conftest import Fetch
 
 FLASK = """
@@ -66,6 +67,13 @@ def test_child(monkeypatch, capsys):
     subprocess.run([sys.executable, "-c", "pass", str(os.getpid())], check=True)
 """
 MORE = "import os; os.system('true of-diff')"
+
+
+@pytest.fixture(scope="module", params=EXTREMES[-1:], ids=lambda interpreter: interpreter.version_text)
+def interpreter(request: pytest.FixtureRequest) -> Interpreter:
+    """The newest: it takes long."""
+    found: Interpreter = request.param
+    return found
 
 
 def record(place: Path, label: str, interpreter: Interpreter, packages: Path, files: Mapping[str, str]) -> None:

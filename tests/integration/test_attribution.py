@@ -19,6 +19,7 @@ from pythonaudit.archive.manifest import Archive
 from pythonaudit.cli.interpreters import Interpreter, unrecorded
 from pythonaudit.journal.decode import Event
 from tests import commands, stores
+from tests.conftest import EXTREMES
 from tests.wheels import build_wheel, pip
 
 OPEN = "def act(name):\n    try:\n        open('/nowhere/' + name)\n    except OSError:\n        pass\n"
@@ -59,6 +60,13 @@ def editable(source: object) -> str:
 def told(event: Event) -> str:
     package = event.package
     return " ".join(filter(None, (package.name, package.version))) if package else ""
+
+
+@pytest.fixture(scope="module", params=EXTREMES, ids=lambda interpreter: interpreter.version_text)
+def interpreter(request: pytest.FixtureRequest) -> Interpreter:
+    """The oldest and the newest: it takes long."""
+    found: Interpreter = request.param
+    return found
 
 
 @pytest.fixture(scope="module")

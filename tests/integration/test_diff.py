@@ -15,6 +15,7 @@ import pytest
 
 from pythonaudit.cli.interpreters import Interpreter, unrecorded
 from tests import commands
+from tests.conftest import EXTREMES
 from tests.wheels import build_wheel
 
 #: Files, temporary names, a server on any port, children, pickles, a database, its own id.
@@ -100,6 +101,13 @@ class Workshop:
         assert (done.returncode, done.stderr) == (status, "")
         said: dict[str, Any] = json.loads(done.stdout)
         return said
+
+
+@pytest.fixture(scope="module", params=EXTREMES, ids=lambda interpreter: interpreter.version_text)
+def interpreter(request: pytest.FixtureRequest) -> Interpreter:
+    """The oldest and the newest: it takes long."""
+    found: Interpreter = request.param
+    return found
 
 
 @pytest.fixture
