@@ -200,7 +200,7 @@ def test_editable_installs(site: Site, store: Path, tmp_path: Path, hooked: bool
     assert told(found["edited"]) == f"{name} 0.9"
 
 
-def test_lines_of_pth_files(site: Site, store: Path) -> None:
+def test_lines_of_pth_files(site: Site, store: Path, interpreter: Interpreter) -> None:
     line = "import sys; exec({!r})\n".format("try: open('/nowhere/{}')\nexcept OSError: pass")
     owned = line.replace("{}", "owned")
     site.install("starter", "1.1", {"starter.pth": owned})
@@ -211,7 +211,10 @@ def test_lines_of_pth_files(site: Site, store: Path) -> None:
     finally:
         evil.unlink()
         (site.purelib / "starter.pth").unlink()
-    assert found == {"owned": "starter 1.1", "evil": "zz_evil.pth"}
+    if interpreter.version >= (3, 15):  # all of them are read before a line of one is run
+        assert found == {"owned": "", "evil": ""}
+    else:
+        assert found == {"owned": "starter 1.1", "evil": "zz_evil.pth"}
 
 
 def test_a_version_installed_later_is_not_told(site: Site, store: Path) -> None:
