@@ -155,6 +155,7 @@ def work(seed):
         with pythonaudit.context(**fields):
             sys.audit(name, *(anything(chance) for _ in range(chance.randrange(6))))
 
+with pythonaudit.context(): pass # imported now: a fork while another thread imports waits for that thread for ever
 threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
 for t in threads: t.start()
 for n in range(6):
