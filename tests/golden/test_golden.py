@@ -11,8 +11,9 @@ import duckdb
 import orjson
 import pytest
 
+from tests.archives import archived_journal, lines
 from tests.conformance.test_stranger import check
-from tests.golden.regenerate import GOLDEN, lines_of
+from tests.golden.regenerate import ARCHIVE, GOLDEN, lines_of
 
 SEGMENTS = sorted(GOLDEN.glob("*.pyaudit"))
 
@@ -46,3 +47,17 @@ def test_nothing_would_change() -> None:
     environment = {"PYTHONPATH": str(root / "src")}
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("", 0), done.stderr
+
+
+def test_the_archive_says_what_it_said() -> None:
+    """By our reader, and by one that knows Parquet alone."""
+    journal = archived_journal(ARCHIVE)
+    said = ARCHIVE.with_suffix(".jsonl").read_bytes().splitlines()
+    assert lines(journal) == said
+    assert journal.archived is not None
+    assert journal.archived.problems() == []
+    assert sum(trail.events for trail in journal.processes()) == len(said) > 200
+    events = [orjson.loads(line) for line in said]
+    query = "SELECT concat_ws('/', process, slot, number), event, uid, host FROM read_parquet(?) ORDER BY ALL"
+    found = duckdb.execute(query, [f"{ARCHIVE}/archive/events/**/*.parquet"]).fetchall()
+    assert found == sorted((one["id"], one["event"], one["uid"], one.get("host")) for one in events)

@@ -15,7 +15,7 @@ import pytest
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.journal import layout
 from pythonaudit.journal.reader import Journal
-from tests.archives import archived_journal, lines, move, segments, table
+from tests.archives import alive, archived_journal, lines, move, process_of, segments, table, write
 from tests.commands import run
 from tests.conftest import Installed
 from tests.integration.test_recycling import FILL, PROGRAM
@@ -127,6 +127,26 @@ def test_boxes_of_others_are_not_touched(installed_here: Installed) -> None:
     assert len(lines(journal)) == len(before)
     assert set(table(directory)["uid"].to_pylist()) == {54321}
     assert move(directory).segments == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs several users")
+def test_nobody_can_take_the_place_of_a_segment_of_others(tmp_path: Path) -> None:
+    """Another user writes segments of a process of ours: both are kept, and ours is not let go for his."""
+    ours = [write(tmp_path, 1, sequence, state=layout.STATE_ROTATED, **alive()) for sequence in range(2)]
+    write(tmp_path, 1, 2, state=layout.STATE_OPEN, **alive())
+    his = tmp_path / "journal" / "u54321"
+    his.mkdir()
+    os.chown(his, 54321, 54321)
+    for sequence in range(4):
+        forged = write(tmp_path / "forged", 1, sequence, 5)
+        forged.rename(his / forged.name)
+        os.chown(his / forged.name, 54321, 54321)
+    before = lines(Journal(tmp_path))
+    move(tmp_path, 1)
+    assert sorted(lines(archived_journal(tmp_path))) == sorted(before)
+    assert len(before) == 3 * 3 + 4 * 5
+    assert all(path.exists() for path in ours)
+    assert (tmp_path / "drained" / process_of(1).hex()).read_bytes()[24:28] == b"\2\0\0\0"
 
 
 def test_nothing_is_recorded(tmp_path: Path) -> None:

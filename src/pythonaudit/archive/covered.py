@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import pyarrow as pa
 
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.parts import read_part
-from pythonaudit.journal.chunks import Header
+from pythonaudit.journal.reader import Key
+
+_COLUMNS = ["process", "sequence", "uid", "damage"]
 
 
 class Covered:
@@ -19,29 +19,25 @@ class Covered:
     """
 
     def __init__(self, archive: Archive) -> None:
-        self._damaged: dict[str, dict[int, bool]] = defaultdict(dict)
+        self._damaged: dict[Key, bool] = {}
         for entry in archive.entries():
             for part in entry.of("segments"):
                 path = archive.path(part)
                 try:
-                    self.add(read_part(archive, part, ["process", "sequence", "damage"]))
+                    self.add(read_part(archive, part, _COLUMNS))
                 except (OSError, pa.ArrowException) as error:
                     archive.note(path, error)
 
     def add(self, segments: pa.Table) -> None:
         """Further rows of the table `segments`."""
-        columns = (segments[name].to_pylist() for name in ("process", "sequence", "damage"))
-        for process, sequence, damage in zip(*columns, strict=True):
-            self._damaged[process][sequence] = damage is not None
+        columns = (segments[name].to_pylist() for name in _COLUMNS)
+        for process, sequence, uid, damage in zip(*columns, strict=True):
+            self._damaged[process, sequence, uid] = damage is not None
 
-    def has(self, header: Header) -> bool:
+    def has(self, key: Key) -> bool:
         """Whether all events of a segment are in the archive."""
-        return self.has_segment(header.process.hex(), header.sequence)
+        return key in self._damaged
 
-    def has_segment(self, process: str, sequence: int) -> bool:
-        """The same, by its process and number."""
-        return sequence in self._damaged.get(process, ())
-
-    def was_damaged(self, header: Header) -> bool:
+    def was_damaged(self, key: Key) -> bool:
         """Whether something of it could not be read."""
-        return self._damaged[header.process.hex()][header.sequence]
+        return self._damaged[key]

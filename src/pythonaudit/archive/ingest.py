@@ -87,7 +87,7 @@ def ingest(
             heads = journal.heads()
             closed = [head for head in heads if is_closed(head)]
             report.open = len(heads) - len(closed)
-            new = [head for head in closed if not covered.has(head.header)]
+            new = [head for head in closed if not covered.has(head.key)]
             total = sum(map(_size, new))
             done = 0
             for batch in _batches(new, batch_bytes):

@@ -4,7 +4,7 @@
     for event in journal.events(wanted): ...     # of the archive and of the journal, in one order
 
 Segments move from the journal into the archive, and from batch to batch, while somebody reads. Each is known
-by its process and sequence, and found again by them: what has gone from the journal is looked for here, and
+by its process, sequence and owner, and found again by them: what has gone from the journal is looked for here, and
 what has gone from one batch in the batches that replace it. So a reader lists the journal first, looks here
 second (`refresh`), and misses nothing and sees nothing twice.
 
@@ -19,10 +19,10 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from pythonaudit.archive.manifest import Archive, Entry
-from pythonaudit.journal.chunks import Header
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.merge import Source
+from pythonaudit.journal.reader import Key
 from pythonaudit.journal.survey import Recorded
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from pythonaudit.archive.stored import Batch, Row
 
 _KEPT_BATCHES = 4
-
-Key = tuple[str, int]  # process, sequence
 
 
 class _Place(NamedTuple):
@@ -98,9 +96,9 @@ class ArchivedSegments:
         self._tables = {name: table for name, table in tables.items() if table is not None}
         self._places = {}
         for name, table in self._tables.items():
-            columns = (table[column].to_pylist() for column in ("process", "sequence", "drained"))
-            for row, (process, sequence, drained) in enumerate(zip(*columns, strict=True)):
-                self._places[process, sequence] = _Place(name, row, drained)
+            columns = (table[column].to_pylist() for column in ("process", "sequence", "uid", "drained"))
+            for row, (process, sequence, uid, drained) in enumerate(zip(*columns, strict=True)):
+                self._places[process, sequence, uid] = _Place(name, row, drained)
         return True
 
     def _have_gone(self, names: list[str]) -> bool:
@@ -111,14 +109,14 @@ class ArchivedSegments:
         """The batches in which what `has` says is there is there, as of the last `refresh`."""
         return list(self._entries.values())
 
-    def has(self, header: Header) -> bool:
+    def has(self, key: Key) -> bool:
         """Whether all events of a segment are in the archive."""
-        return (header.process.hex(), header.sequence) in self._places
+        return key in self._places
 
-    def known(self) -> Iterator[tuple[str, int, int]]:
-        """Process and sequence of each segment, and how many it says had been drained."""
-        for (process, sequence), place in self._places.items():
-            yield process, sequence, place.drained
+    def known(self) -> Iterator[tuple[Key, int]]:
+        """Each segment, and how many of its process it says had been drained."""
+        for key, place in self._places.items():
+            yield key, place.drained
 
     def recorded(self) -> Iterator[Recorded]:
         """What each segment says of its process, and what was counted or lost."""
@@ -136,18 +134,18 @@ class ArchivedSegments:
             header, process = describe(row)
             end_ns = row["end_ns"]
             if wanted.wants_segment(header, end_ns) and wanted.wants_process(process):
-                load = partial(self.load, process.id, header.sequence)
+                load = partial(self.load, (process.id, header.sequence, process.uid))
                 found.append(
                     Source(header.begin_realtime, header.process, header.sequence, end_ns, load, wanted.mask)
                 )
         return found
 
-    def load(self, process: str, sequence: int) -> SegmentDecoder | None:
+    def load(self, key: Key) -> SegmentDecoder | None:
         """A segment, wherever it is by now; None: it is not here, or cannot be read (noted)."""
-        if (process, sequence) not in self._places:
+        if key not in self._places:
             self.refresh()
         while True:
-            place = self._places.get((process, sequence))
+            place = self._places.get(key)
             if place is None:
                 return None
             try:

@@ -53,16 +53,16 @@ def release(
         OSError: a file cannot be removed or kept.
     """
     found = Released()
-    over = {head.header.process for head in closed if _is_of_ended(head)}
+    over = {_owner(head) for head in closed if _is_of_ended(head)}
     for head in closed:
-        if not covered.has(head.header) or head.file.uid != os.geteuid():
+        if not covered.has(head.key) or head.file.uid != os.geteuid():
             continue
-        is_over = head.header.process in over
-        if covered.was_damaged(head.header):
+        is_over = _owner(head) in over
+        if covered.was_damaged(head.key):
             found.damaged[head.file.path] = _keep(head, is_over)
         elif is_over:
             head.file.path.unlink(missing_ok=True)
-    going_on = [head for head in heads if head.header.process not in over]
+    going_on = [head for head in heads if _owner(head) not in over]
     for (directory, process), segments in _drained(journal, going_on, covered).items():
         try:
             publish_drained(directory, process.hex(), segments)
@@ -82,13 +82,13 @@ def _drained(journal: Journal, heads: Sequence[SegmentHead], covered: Covered) -
     not in the archive. Those that are not there at all have gone before.
     """
     wanted: dict[str, int] = {}  # the first
-    for one in journal.damage():
-        process, number = parse_name(one.path)
-        if process is not None and number is not None and not covered.has_segment(process, number):
+    for path in {one.path for one in journal.damage()} - {head.file.path for head in heads}:
+        process, number = parse_name(path)
+        if process is not None and number is not None:
             wanted[process] = min(number, wanted.get(process, number))
     for head in heads:
         process, sequence = head.header.process.hex(), head.header.sequence
-        if not covered.has(head.header):
+        if not covered.has(head.key):
             wanted[process] = min(sequence, wanted.get(process, sequence))
     found: dict[tuple[Path, bytes], int] = {}
     for head in heads:
@@ -112,6 +112,11 @@ def _keep(head: SegmentHead, is_over: bool) -> Path:
             if files.still_holds(descriptor, head.header):
                 write_durably(path, content)
     return path
+
+
+def _owner(head: SegmentHead) -> tuple[bytes, int]:
+    """Process and user: another user's segments can say that they are of the same process, and must not matter."""
+    return head.header.process, head.file.uid
 
 
 def _directory(head: SegmentHead) -> Path:

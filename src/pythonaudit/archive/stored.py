@@ -28,11 +28,12 @@ from pythonaudit.journal.chunks import Header
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.packages import Package
 from pythonaudit.journal.process import Process, build_process
+from pythonaudit.journal.reader import Key
 from pythonaudit.journal.segment import Column, Count, Events, Segment
 from pythonaudit.journal.survey import Recorded
 
 _KEPT_GROUPS = 4
-_KEY = ["process", "sequence"]
+_KEY = ["process", "sequence", "uid"]
 _DICTIONARIES = ("event", "source", "package", "version", "context", "thread")
 _COLUMNS = (
     *("time", "nanosecond", "args", "slot", "number", "tid", "interpreter", "stack", "notes"),
@@ -116,7 +117,7 @@ class Batch:
         header, process = describe(row)
         tables = []
         for part, runs in self._runs.items() if row["events"] else ():
-            for run in runs.get((row["process"], row["sequence"]), ()):
+            for run in runs.get((row["process"], row["sequence"], row["uid"]), ()):
                 try:
                     tables.append(self._group(part, run.group).slice(run.first, run.end - run.first))
                 except (OSError, pa.ArrowException) as error:
@@ -133,22 +134,23 @@ class Batch:
         return decoder
 
     @cached_property
-    def _runs(self) -> dict[Part, dict[tuple[str, int], list[Run]]]:
+    def _runs(self) -> dict[Part, dict[Key, list[Run]]]:
         """Where the events of each segment are."""
         return {part: self._find_runs(part) for part in self._entry.of("events")}
 
-    def _find_runs(self, part: Part) -> dict[tuple[str, int], list[Run]]:
-        found: dict[tuple[str, int], list[Run]] = {}
+    def _find_runs(self, part: Part) -> dict[Key, list[Run]]:
+        found: dict[Key, list[Run]] = {}
         try:
             file = pq.ParquetFile(self._archive.path(part), read_dictionary=["process"])
             for group in range(file.num_row_groups):
                 keys = file.read_row_group(group, _KEY).combine_chunks()
-                process, sequence = keys["process"].chunk(0), keys["sequence"].to_numpy()
+                process = keys["process"].chunk(0)
+                sequence, uid = keys["sequence"].to_numpy(), keys["uid"].to_numpy()
                 which = process.indices.to_numpy()
-                changes = (which[1:] != which[:-1]) | (sequence[1:] != sequence[:-1])
+                changes = (which[1:] != which[:-1]) | (sequence[1:] != sequence[:-1]) | (uid[1:] != uid[:-1])
                 bounds = [0, *(np.flatnonzero(changes) + 1).tolist(), len(keys)]
                 for first, end in pairwise(bounds):
-                    key = process[first].as_py(), int(sequence[first])
+                    key = process[first].as_py(), int(sequence[first]), int(uid[first])
                     found.setdefault(key, []).append(Run(group, first, end))
         except (OSError, pa.ArrowException) as error:
             self._note(part, error)

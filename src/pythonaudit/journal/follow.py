@@ -31,7 +31,7 @@ from pythonaudit.journal.process import build_process
 from pythonaudit.journal.segment import Column, Events, Segment, committed, count_committed, parse_segment
 
 if TYPE_CHECKING:
-    from pythonaudit.journal.reader import Journal, SegmentHead
+    from pythonaudit.journal.reader import Journal, Key, SegmentHead
 
 POLL_SECONDS = 0.2
 
@@ -51,7 +51,7 @@ class Follower:
         self._boxes: dict[Path, files.Box] = {}
         self._known: set[Path] = set()
         self._waiting: dict[Path, files.SegmentFile] = {}  # not begun yet
-        self._seen: set[tuple[str, int]] = set()  # process and sequence
+        self._seen: set[Key] = set()
         self.watched: dict[Path, _Watched] = {}
 
     def begin(self) -> tuple[list[SegmentHead], list[SegmentDecoder]]:
@@ -116,17 +116,15 @@ class Follower:
                 self._known.add(path)
                 del self._waiting[path]
         heads = self._journal.unarchived(heads)
-        self._seen.update((head.header.process.hex(), head.header.sequence) for head in heads)
+        self._seen.update(head.key for head in heads)
         return heads
 
     def _archived(self) -> Iterator[SegmentDecoder]:
         """What is in the archive and has been seen neither there nor in the journal. It has by now."""
         archived = self._journal.archived
-        new = (
-            [(p, number) for p, number, _ in archived.known() if (p, number) not in self._seen] if archived else []
-        )
+        new = [key for key, _ in archived.known() if key not in self._seen] if archived else []
         self._seen.update(new)
-        loaded = (archived.load(*key) for key in new if archived)
+        loaded = (archived.load(key) for key in new if archived)
         return (decoder for decoder in loaded if decoder is not None)
 
 
@@ -142,6 +140,7 @@ class _Watched:
         self._journal = journal
         self._file = head.file
         self._header = head.header
+        self._key = head.key
         self._process = build_process(head.header, (), head.file.uid)
         self._image = bytearray(layout.SEGMENT_MAX)  # zero pages cost nothing until they are filled
         self._chunks: list[tuple[Chunk, int]] = []  # and how many entries of each have been read
@@ -196,7 +195,7 @@ class _Watched:
     def _moved(self) -> list[SegmentDecoder]:
         """What the archive has of the segment, and has not been read here."""
         archived = self._journal.archived
-        decoder = archived.load(self._process.id, self._header.sequence) if archived else None
+        decoder = archived.load(self._key) if archived else None
         if decoder is None:
             return []
         events = decoder.segment.events

@@ -49,12 +49,20 @@ _EVERYTHING = EventFilter()
 _ATTRIBUTES_BYTES = layout.HEADER_SIZE + (48 << 10)
 
 
+Key = tuple[str, int, int]  # process, sequence, uid
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentHead:
     """A segment whose header has been read, and no more."""
 
     file: files.SegmentFile
     header: Header
+
+    @property
+    def key(self) -> Key:
+        """What names it: process, sequence, and whose it is, since others can write the first two as well."""
+        return self.header.process.hex(), self.header.sequence, self.file.uid
 
     @property
     def end_ns(self) -> int | None:
@@ -75,11 +83,11 @@ class Archived(Protocol):
     def refresh(self) -> bool:
         """Looks which there are now; whether anything has changed."""
 
-    def has(self, header: Header) -> bool:
+    def has(self, key: Key) -> bool:
         """Whether all events of a segment are there: in the journal it does not count."""
 
-    def known(self) -> Iterator[tuple[str, int, int]]:
-        """Process and sequence of each, and how many of the process it says had been drained."""
+    def known(self) -> Iterator[tuple[Key, int]]:
+        """Each, and how many of its process it says had been drained."""
 
     def recorded(self) -> Iterator[Recorded]:
         """What each segment says."""
@@ -87,7 +95,7 @@ class Archived(Protocol):
     def sources(self, wanted: EventFilter) -> list[Source]:
         """Those that can hold a wanted event."""
 
-    def load(self, process: str, sequence: int) -> SegmentDecoder | None:
+    def load(self, key: Key) -> SegmentDecoder | None:
         """One of them, looked for anew; None: it is not there, or cannot be read."""
 
 
@@ -205,8 +213,9 @@ class Journal:
         """
         present: dict[str, set[int]] = defaultdict(set)
         drained: dict[str, int] = defaultdict(int)
-        of_heads = ((head.header.process.hex(), head.header.sequence, head.header.drained) for head in heads)
-        for process, sequence, said in itertools.chain(of_heads, self.archived.known() if self.archived else ()):
+        of_heads = ((head.key, head.header.drained) for head in heads)
+        archived = self.archived.known() if self.archived else ()
+        for (process, sequence, _), said in itertools.chain(of_heads, archived):
             present[process].add(sequence)
             drained[process] = max(drained[process], min(said, sequence))
         for one in self._damage:  # what cannot be read has not gone
@@ -246,7 +255,7 @@ class Journal:
         if archived is None:
             return heads
         archived.refresh()
-        return [head for head in heads if not archived.has(head.header)]
+        return [head for head in heads if not archived.has(head.key)]
 
     def boxes(self) -> list[files.Box]:
         """The boxes that are there now.
@@ -299,7 +308,7 @@ class Journal:
 
     def _moved(self, head: SegmentHead) -> SegmentDecoder | None:
         """A segment that was in the journal a moment ago, from the archive; None if it was lost, not moved."""
-        return self.archived.load(head.header.process.hex(), head.header.sequence) if self.archived else None
+        return self.archived.load(head.key) if self.archived else None
 
     def process(self, head: SegmentHead) -> Process | None:
         """The process of a segment, from its first bytes; None if it has gone or makes no sense any more."""
