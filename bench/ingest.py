@@ -131,8 +131,8 @@ def main() -> None:
         journals = {"given": args.directory}
         if args.directory is None:
             journals = {"recorded": Path(made, "recorded"), "made": Path(made, "made")}
-            record(journals["recorded"], 20)
-            make_journal(journals["made"], 300_000)
+            record(journals["recorded"], 4)
+            make_journal(journals["made"], 200_000)
         for name, journal in journals.items():
             size = size_of(journal / "journal")
             print(f"{name}: {size / 1e6:.0f} MB of journal")

@@ -88,9 +88,9 @@ def _described(decoder: SegmentDecoder, events: Events, names: Names, every: lis
     columns: dict[str, list[Any]] = {name: [None] * len(pairs) for name in ("args", "fields", *Typed._fields)}
     sound, fields, path = columns["args"], columns["fields"], columns["path"]
     places: dict[tuple[int, int], Places | None] = {}
-    for at, pair in enumerate(pairs.tolist()):
-        number, text = pair // len(written), written[pair % len(written)]
-        name = every[number]
+    number_of, text_of = (part.tolist() for part in np.divmod(pairs, max(len(written), 1)))
+    for at, (number, text_number) in enumerate(zip(number_of, text_of, strict=True)):
+        name, text = every[number], written[text_number]
         if name.info is None:
             args_json, named, _ = decoder.describe(name, text)
             sound[at], fields[at] = args_json or None, named or None
