@@ -16,7 +16,7 @@ from pythonaudit.archive.manifest import Archive
 from pythonaudit.journal import layout
 from pythonaudit.journal.reader import Journal
 from tests.archives import alive, archived_journal, lines, move, process_of, segments, table, write
-from tests.commands import run
+from tests.commands import run, start
 from tests.conftest import Installed
 from tests.integration.test_recycling import FILL, PROGRAM
 
@@ -171,6 +171,12 @@ def test_what_commands_say_of_an_archive(installed_here: Installed) -> None:
     assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 1, "")
     done = run(recording.directory, "log", "--where", "event = 'app.event'", "--format", "jsonl")
     assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 1, "")
+    with start(
+        recording.directory, "log", "-f", "-n", "1", "--format", "jsonl", "--event", "app.event"
+    ) as follower:
+        assert follower.stdout
+        assert json.loads(follower.stdout.readline())["event"] == "app.event"
+        follower.terminate()
     done = run(recording.directory, "log", "--event", "nothing")
     assert "no event matches" in done.stderr
     archive = Archive(recording.directory)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pythonaudit.archive.manifest import Archive
 from pythonaudit.cli import filters
 from pythonaudit.cli.describe import process_label
 from pythonaudit.cli.filters import Selection
@@ -90,7 +91,8 @@ def _await_journal(directory: Path) -> None:
             journal.stat()
             return
         except FileNotFoundError:
-            pass
+            if Archive(directory).exists:
+                return
         except OSError:
             return  # reading it says what is wrong
         if not waiting:
