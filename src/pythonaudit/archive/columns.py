@@ -5,6 +5,7 @@ What is the same for many events is looked at once: names, and pairs of name and
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,8 @@ _SHARED = (
 )
 _SHARED_SCHEMA = pa.schema([arrow.SCHEMA.field(name) for name in _SHARED])
 _THOUSAND = 1000
+TEXT_MAX_BYTES = 64 << 20  # of a segment's events, that stand once in the segment itself
+FIELDS_MAX_BYTES = 256 << 20  # the same of fields, which are made of names; they can be made again
 
 
 def build_events(decoder: SegmentDecoder, stacks: Column | None, batch: str) -> pa.Table:
@@ -89,11 +92,22 @@ def _described(decoder: SegmentDecoder, events: Events, names: Names, every: lis
     sound, fields, path = columns["args"], columns["fields"], columns["path"]
     places: dict[tuple[int, int], Places | None] = {}
     number_of, text_of = (part.tolist() for part in np.divmod(pairs, max(len(written), 1)))
+    counts = np.bincount(which, minlength=len(pairs))
+    room, fields_room = TEXT_MAX_BYTES, FIELDS_MAX_BYTES
     for at, (number, text_number) in enumerate(zip(number_of, text_of, strict=True)):
         name, text = every[number], written[text_number]
+        if b'"$text":' in text:
+            # The text stands once in the segment, and in each event here: a small file could fill the memory.
+            if room > 0:
+                room -= len(decoder.describe(name, text)[2]) * int(counts[at])
+            if room <= 0:
+                text = _without_text(text)
         if name.info is None:
             args_json, named, _ = decoder.describe(name, text)
-            sound[at], fields[at] = args_json or None, named or None
+            sound[at] = args_json or None
+            fields_room -= len(named) * int(counts[at])
+            if named and fields_room > 0:
+                fields[at] = named
             continue
         values = decoder.load_arguments(text)
         if not values:
@@ -114,6 +128,24 @@ def _described(decoder: SegmentDecoder, events: Events, names: Names, every: lis
                 columns[field][at] = value
     taken, rows = pa.array(which), len(events)
     return {name: _take(values, schema.EVENTS.field(name).type, taken, rows) for name, values in columns.items()}
+
+
+def _without_text(text: bytes) -> bytes:
+    """Arguments whose texts are told by length and hash alone."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return json.dumps(_shortened(values), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_shortened(item) for item in value]
+    if isinstance(value, dict):
+        is_left_out = next(iter(value), "") == "$length"
+        return {key: _shortened(item) for key, item in value.items() if not (is_left_out and key == "$text")}
+    return value
 
 
 def _take(values: list[Any], kind: pa.DataType, which: pa.Array, rows: int) -> pa.Array:
