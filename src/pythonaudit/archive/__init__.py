@@ -10,9 +10,13 @@ above it):
     typed      arguments to the columns that people filter by: path, address, command, …
     columns    the events of one segment as a table
     trie       the stacks of many segments as one table
+    segments   a segment as a row, and back
     manifest   which parts there are, what they cover and replace; committed one entry at a time
     parts      tables to files of Parquet, durable before they count
+    covered    which segments are in the archive
+    release    what becomes of those that are
     ingest     segments of a journal to parts
     compact    many small parts to few large ones
-    reader     parts back to segments, for whoever wants events as the journal gives them
+    stored     parts of one batch back to segments
+    reader     the archive beside a journal, while segments move
 """
