@@ -62,6 +62,11 @@ def with_pth(request: pytest.FixtureRequest, install: Callable[[Interpreter], In
     return environment
 
 
+def can_veto(installed: Installed, way: str) -> bool:
+    """Whether an earlier hook keeps ours out: on CPython 3.15, these do not."""
+    return way == "site" and installed.interpreter.version < (3, 15)
+
+
 def kept_out(recording: Recording) -> bool:
     """The journal says that there was no hook of ours, and holds nothing. (What is forked then leaves none.)"""
     (trail,) = recording.journal.processes()
@@ -78,7 +83,7 @@ def test_library_that_vetoes(installed: Installed, way: str, compiled: Path, how
     settings = {"LD_PRELOAD": compiled, "HOOK": how}
     recording = record_beside(installed, way, PROGRAM, settings)
     state = record(installed, way, STATE, settings).completed
-    if way == "site":
+    if can_veto(installed, way):
         assert kept_out(recording)
         assert state.stdout == "vetoed False\n"
     else:
@@ -125,7 +130,7 @@ def test_library_that_refuses_what_it_does_not_know(installed: Installed, way: s
 def test_pth_that_vetoes(with_pth: Installed, way: str, how: str) -> None:
     recording = record_beside(with_pth, way, PROGRAM, {"HOOK": how})
     state = record(with_pth, way, STATE, {"HOOK": how}).completed
-    if way == "site":
+    if can_veto(installed, way):
         assert kept_out(recording)
         assert state.stdout == "vetoed False\n"
         (trail,) = recording.journal.processes()

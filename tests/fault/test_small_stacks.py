@@ -69,7 +69,7 @@ print(size, most)
 )
 def test_deep_on_a_small_stack(installed: Installed, way: str, count: int, limit: str, more: int) -> None:
     size, depth = map(int, installed.run("-c", PROGRAM + SEARCH.replace("COUNT", str(count))).stdout.split())
-    assert depth > 10
+    assert depth > 5
     program = PROGRAM + f"print(get({size + more}, {depth}, {count}), get({size}, 0, {count}))"
     recording = record_beside(
         installed, way, program, {"PYTHONAUDIT_MAX_BYTES": limit, "PYTHONAUDIT_EVENTS": "app"}
