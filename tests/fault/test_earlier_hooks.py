@@ -130,7 +130,7 @@ def test_library_that_refuses_what_it_does_not_know(installed: Installed, way: s
 def test_pth_that_vetoes(with_pth: Installed, way: str, how: str) -> None:
     recording = record_beside(with_pth, way, PROGRAM, {"HOOK": how})
     state = record(with_pth, way, STATE, {"HOOK": how}).completed
-    if can_veto(installed, way):
+    if can_veto(with_pth, way):
         assert kept_out(recording)
         assert state.stdout == "vetoed False\n"
         (trail,) = recording.journal.processes()
