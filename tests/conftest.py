@@ -5,7 +5,6 @@
   it has changed. Where WHEEL names one, that one.
 - `installed`: for each interpreter, a virtual environment with the wheel in it, and helpers that
   run a program there, recorded, and read the journal back with this tree's reader.
-- `installed_extreme`: the same for the oldest and the newest, for what is slow.
 - `installed_here`: the same for one interpreter only (the newest), where the version is no matter.
 """
 
@@ -243,19 +242,6 @@ def installed(
     if interpreter.base not in _installations:
         _installations[interpreter.base] = install(interpreter)
     return _installations[interpreter.base]
-
-
-@pytest.fixture(scope="session", params=EXTREMES, ids=[interpreter.version_text for interpreter in EXTREMES])
-def installed_extreme(
-    request: pytest.FixtureRequest,
-    install: Callable[[Interpreter], Installed],
-    _installations: dict[Path, Installed],
-) -> Installed:
-    """The same of the oldest and the newest interpreter; shared, so leave it as it is."""
-    found: Interpreter = request.param
-    if found.base not in _installations:
-        _installations[found.base] = install(found)
-    return _installations[found.base]
 
 
 @pytest.fixture(scope="session")

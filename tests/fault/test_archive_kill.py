@@ -19,6 +19,10 @@ from pythonaudit.journal.reader import Journal
 from tests.archives import alive, archived_journal, files, lines, move, process_of, segments, table, write
 from tests.commands import environment
 from tests.fault import archive_child
+from tests.recorded import SOAK
+
+#: Each step takes a second or two: all of them are tried with SOAK=2.
+STRIDE = 1 if SOAK > 1 else 5
 
 
 class Child:
@@ -105,7 +109,7 @@ def test_ingest_killed_at_each_step(memory: Path, child: Child) -> None:
     expected = lines(Journal(whole))
     step, status = 0, -signal.SIGKILL
     while status == -signal.SIGKILL:
-        step += 1
+        step += STRIDE
         directory = memory / f"{step}"
         shutil.copytree(whole, directory)
         status = child.change("ingest", directory, step)
@@ -130,7 +134,7 @@ def test_compaction_killed_at_each_step(memory: Path, child: Child) -> None:
     assert len(Archive(whole).entries()) > 2
     step, status = 0, -signal.SIGKILL
     while status == -signal.SIGKILL:
-        step += 1
+        step += STRIDE
         directory = memory / f"{step}"
         shutil.copytree(whole, directory)
         status = child.change("compact", directory, step)

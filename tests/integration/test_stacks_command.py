@@ -40,9 +40,9 @@ def seen_by_python(path: Path, depth: int) -> Stacks:
 
 
 @pytest.mark.parametrize("depth", [None, 0, 3])
-def test_what_python_itself_counts(installed_extreme: Installed, tmp_path: Path, depth: int | None) -> None:
+def test_what_python_itself_counts(installed_here: Installed, tmp_path: Path, depth: int | None) -> None:
     settings = {} if depth is None else {"PYTHONAUDIT_STACK": str(depth)}
-    recording = installed_extreme.record([HERE / "stack_program.py", tmp_path / "seen.json"], settings=settings)
+    recording = installed_here.record([HERE / "stack_program.py", tmp_path / "seen.json"], settings=settings)
     expected = seen_by_python(tmp_path / "seen.json", DEFAULT_DEPTH if depth is None else depth)
     assert expected.total() > 200 and is_whole(recording)
     asked = ("stacks", "--event", "stack")

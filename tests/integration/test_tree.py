@@ -95,10 +95,10 @@ def record_witnessed(run: Run, log: Path, *command: str | Path) -> tuple[list[Ro
     return read_tree(run.directory), read_witness(log)
 
 
-def test_everything_that_starts_a_process(installed_extreme: Installed, tmp_path: Path) -> None:
+def test_everything_that_starts_a_process(installed_here: Installed, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(EVERYTHING)
-    run = Run(installed_extreme, tmp_path / "recordings")
-    rows, witness = record_witnessed(run, tmp_path / "strace", installed_extreme.python, tmp_path / "program.py")
+    run = Run(installed_here, tmp_path / "recordings")
+    rows, witness = record_witnessed(run, tmp_path / "strace", installed_here.python, tmp_path / "program.py")
     assert_as_witnessed(rows, witness)
     assert [row for row in rows if row["coverage"] == "not-recorded"] == []
     root, *others = rows
@@ -112,7 +112,7 @@ def test_everything_that_starts_a_process(installed_extreme: Installed, tmp_path
     assert last["pid"] == root["pid"]
 
 
-def test_pip_installs_a_source_distribution(installed_extreme: Installed, tmp_path: Path) -> None:
+def test_pip_installs_a_source_distribution(installed_here: Installed, tmp_path: Path) -> None:
     source = tmp_path / "demo-1.0"
     source.mkdir()
     (source / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n")
@@ -135,9 +135,9 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     )
     with tarfile.open(tmp_path / "demo-1.0.tar.gz", "w:gz") as archive:
         archive.add(source, "demo-1.0")
-    run = Run(installed_extreme, tmp_path / "recordings")
+    run = Run(installed_here, tmp_path / "recordings")
     pip = [
-        installed_extreme.interpreter.base,
+        installed_here.interpreter.base,
         "-m",
         "pip",
         "install",
@@ -156,11 +156,11 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
     assert build["argv"][1].endswith("build_wheel")
 
 
-def test_python_that_was_not_recorded(installed_extreme: Installed) -> None:
+def test_python_that_was_not_recorded(installed_here: Installed) -> None:
     """With PYTHONAUDIT=1 alone there are several ways out."""
     program = f"""
 import os, subprocess, sys
-me, base = sys.executable, {str(installed_extreme.interpreter.base)!r}
+me, base = sys.executable, {str(installed_here.interpreter.base)!r}
 subprocess.run([me, "-c", "pass"])
 subprocess.run([me, "-S", "-c", "pass"])
 subprocess.run([me, "-c", "pass"], env={{}})
@@ -169,7 +169,7 @@ subprocess.run([base, "-V"], stdout=subprocess.DEVNULL)
 subprocess.run(["sh", "-c", f"'{{me}}' -S -c pass; true"])
 os.execl(me, me, "-S", "-c", "pass")
 """
-    recording: Recording = installed_extreme.record(program)
+    recording: Recording = installed_here.record(program)
     done = commands.run(recording.directory, "tree", "--format", "jsonl")
     assert done.stderr == "pythonaudit: 5 Python processes were not recorded\n"
     rows = [json.loads(line) for line in done.stdout.splitlines()]
