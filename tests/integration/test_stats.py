@@ -32,6 +32,7 @@ def trail(tmp_path_factory: pytest.TempPathFactory) -> Path:
         thread.event("open", [f"/srv/{number}", "r", 0])
         thread.event(f"User logged in: username=u{number}", source=layout.SOURCE_APPLICATION)
         writer.ticks += SECOND
+    thread.context({"user": "john"})
     thread.event("open", ["/srv/x", "r", 0], source=layout.SOURCE_APPLICATION)
     thread.count("builtins.id", 12345)
     thread.count("sync: shard=1", 7, layout.SOURCE_APPLICATION)
@@ -157,6 +158,7 @@ def test_csv_has_what_json_has(trail: Path) -> None:
         (["--until", "2026-11-22T14:31:00Z"], {"open": 4, "builtins.id": 12345}),
         (["--since", "2026-11-22T14:31:00Z"], {"import": 1, "builtins.id": 5}),
         (["--path", "/srv/1"], {"open": 1}),
+        (["--context", "user=j*"], {"open": 1}),
         (["--where", "event = 'open' and (args->>'$[0]') = '/srv/1'"], {"open": 1}),
         (["--text", "/SRV/1"], {"open": 1}),
     ],

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,9 +34,10 @@ def save_process(
     state: int = layout.STATE_CLEAN_END,
     lost: int = 0,
     run: str = "r",
+    host: str = "elsewhere",
 ) -> None:
     """A process that began at a time and started these commands at theirs (milliseconds since the beginning)."""
-    attributes = {"python": "3.11.7", "exe": EXE, "argv": list(argv), "host": "elsewhere", "run": run}
+    attributes = {"python": "3.11.7", "exe": EXE, "argv": list(argv), "host": host, "run": run}
     writer = SegmentWriter(
         process=number.to_bytes(16, "big"),
         pid=pid,
@@ -49,7 +51,9 @@ def save_process(
         writer.ticks = begin + (spawned_ms - at_ms) * MS
         thread.event("subprocess.Popen", [words[0], list(words), None, None])
     writer.ticks = begin + (until_ms - at_ms) * MS
-    thread.event("open", [f"/srv/{number}", "r", 0])
+    thread.context({"job": number})
+    code = f"{directory}/site-packages/lib{number}.py"
+    thread.event("open", [f"/srv/{number}", "r", 0], stack=[(code, 1, "run")])
     writer.losses[0] = lost
     writer.save(directory, state=state)
 
@@ -157,6 +161,7 @@ def test_csv(family: Path) -> None:
         (["--pid", "11"], ["(python3.11 app.py)", "python3.11 job.py --fast"]),
         (["--process", f"{3:032x}"], ["(python3.11 app.py)", "(sh -c 'python3 part.py | cat')", "python3.11 part.py"]),
         (["--path", "/srv/2"], ["(python3.11 app.py)", "python3.11 job.py --fast"]),
+        (["--context", "job=2"], ["(python3.11 app.py)", "python3.11 job.py --fast"]),
         (["--where", "event = 'open' AND pid = 11"], ["(python3.11 app.py)", "python3.11 job.py --fast"]),
         (["--pid", "10", "--until", "2026-11-22T14:30:33.2Z"], ["python3.11 app.py"]),
         (["--run", "r", "--since", "2026-11-22T14:30:35.7Z"], ["python3.11 app.py"]),
@@ -167,6 +172,16 @@ def test_filters(family: Path, words: list[str], commands_shown: list[str]) -> N
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     shown = [row["command"] if row["selected"] else f"({row['command']})" for row in rows]
     assert (shown, done.stderr) == (commands_shown, "")
+
+
+def test_processes_of_a_package(tmp_path: Path) -> None:
+    (tmp_path / "site-packages").mkdir()
+    for number in (1, 2):
+        save_process(tmp_path, number, 10 + number, 10, 0, [f"{number}.py"], host=socket.gethostname())
+    for words in ([], ["--package", "lib2"]):
+        done = commands.run(tmp_path, "tree", "--format", "jsonl", *words)
+        shown = [json.loads(line)["command"] for line in done.stdout.splitlines()]
+        assert shown == [f"python3.11 {number}.py" for number in ((2,) if words else (1, 2))]
 
 
 def test_what_was_not_asked_for_is_dimmed_and_not_counted(family: Path) -> None:

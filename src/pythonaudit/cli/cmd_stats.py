@@ -17,7 +17,8 @@ from pythonaudit.query.tally import KEYS, Label, Stats, Tally, take_stats, take_
 
 _EPILOG = """\
 Events are recorded one by one, or only counted (PYTHONAUDIT_EVENTS). Of counted ones there is a number for
-the whole life of their process, and no arguments: --path, --package, --text and --where leave them out.
+the whole life of their process, and nothing else: --path, --package, --context, --text and --where leave
+them out.
 """
 
 Key = TypeVar("Key", str, Label)

@@ -66,9 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _chooser(journal: Journal, selection: Selection) -> Callable[[ProcessRow], bool]:
     """Whether a process was asked for."""
-    wanted = selection.wanted
-    if not (wanted.names or wanted.categories or wanted.sources or wanted.paths or wanted.text or selection.where):
-        return wanted.wants_process
+    if not selection.wanted.asks_of_events and selection.where is None:
+        return selection.wanted.wants_process
     raised = {event.process.id for event in selection.events(journal)}
     return lambda row: row.id in raised
 

@@ -136,6 +136,16 @@ class EventFilter:
         )
 
     @property
+    def asks_of_events(self) -> bool:
+        """Whether something is asked of events beyond process and time."""
+        return bool(self.names or self.categories or self.sources) or self.asks_of_details
+
+    @property
+    def asks_of_details(self) -> bool:
+        """Whether something is asked that only recorded events tell: arguments, context, who did it."""
+        return bool(self.paths or self.packages or self.contexts or self.text)
+
+    @property
     def is_settled_by_mask(self) -> bool:
         """Whether `wants` says yes to whatever `mask` lets through."""
         return not (self.names or self.categories or self.paths or self.packages or self.text)

@@ -1,8 +1,8 @@
 """How often what happened: the counting behind `stats`.
 
 Recorded events are counted as they match the selection. Of events that were counted instead of recorded there
-is a number for the whole life of a process and no arguments: they are in where process, name and source match
-and the process lived in the span asked for, and out where arguments are asked for.
+is a number for the whole life of a process and nothing else: they are in where process, name and source match
+and the process lived in the span asked for, and out where arguments, context or packages are asked for.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _counted(
     survey: Survey, wanted: EventFilter, processes: set[str], all_of: bool
 ) -> Iterator[tuple[Label, Counted]]:
     """What was counted instead of recorded, of some processes, as far as it is wanted."""
-    if wanted.paths or wanted.packages or wanted.text or not all_of:
+    if wanted.asks_of_details or not all_of:
         return
     for counted in survey.counts:
         name = Name(counted.event)
