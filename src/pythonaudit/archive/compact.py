@@ -1,8 +1,8 @@
 """Many small parts to few large ones: what a frequent ingest leaves, put together.
 
 Batches are taken in order as long as they are small and sound, and written anew as one whose entry replaces
-theirs: one rename, after which the old ones do not count. Events, their order and the rows of segments stay what they are;
-stacks that batches had in common stand once.
+theirs: one rename, after which the old ones do not count. Events, their order and the rows of segments stay
+what they are; stacks that batches had in common stand once.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pythonaudit.archive import schema
-from pythonaudit.archive.manifest import Archive, Entry, Part
-from pythonaudit.archive.parts import write_events, write_part
+from pythonaudit.archive.manifest import Archive, Entry
+from pythonaudit.archive.parts import is_sound, read_part, write_events, write_part
 from pythonaudit.errors import StoreError
 from pythonaudit.journal.segment import Column
 
@@ -45,8 +44,8 @@ def compact(archive: Archive, small_events: int = SMALL_EVENTS) -> int:
     with archive.lock():
         try:
             archive.sweep()
-            entries = [entry for entry in archive.entries() if not _is_damaged(archive, entry)]
-            for group in _groups(entries, small_events):
+            sound = [entry for entry in archive.entries() if all(is_sound(archive, part) for part in entry.parts)]
+            for group in _groups(sound, small_events):
                 _merge(archive, group)
                 count += len(group)
         except (OSError, pa.ArrowException) as error:
@@ -55,21 +54,6 @@ def compact(archive: Archive, small_events: int = SMALL_EVENTS) -> int:
             hint = "nothing is lost; make room, or see whether the disk fails"
             raise StoreError(f"{archive.root}: {error}", hint=hint) from None
     return count
-
-
-def _is_damaged(archive: Archive, entry: Entry) -> bool:
-    """Whether a part is not there, or not what it was: then the batch is left as it is."""
-    for part in entry.parts:
-        path = archive.path(part)
-        try:
-            rows = pq.read_metadata(path).num_rows
-            if path.stat().st_size == part.bytes and rows == part.rows:
-                continue
-            archive.note(path, "not what the manifest says")
-        except (OSError, pa.ArrowException) as error:
-            archive.note(path, error)
-        return True
-    return False
 
 
 def _groups(entries: list[Entry], most: int) -> Iterator[list[Entry]]:
@@ -95,13 +79,13 @@ def _merge(archive: Archive, entries: list[Entry]) -> None:
     events, segments = [], []
     for entry in entries:
         for part in entry.of("events"):
-            table = _read(archive, part, schema.EVENTS)
+            table = read_part(archive, part, dictionaries=_TEXTS)
             old = table["stack"].fill_null(0).to_numpy()
             new = ids[entry.batch][np.minimum(old, len(ids[entry.batch]) - 1)]
             table = _with(table, "stack", pa.array(new, mask=new == 0))
             events.append(_with(table, "batch", _constant(batch, len(table))))
         for part in entry.of("segments"):
-            table = _read(archive, part, schema.SEGMENTS)
+            table = read_part(archive, part)
             segments.append(_with(table, "batch", pa.repeat(batch, len(table))))
     parts = write_events(archive, batch, pa.concat_tables(events).unify_dictionaries()) if events else []
     if len(stacks):
@@ -111,16 +95,6 @@ def _merge(archive: Archive, entries: list[Entry]) -> None:
     archive.commit(Entry(batch, tuple(parts), replaces, time.time_ns()))
 
 
-def _read(archive: Archive, part: Part, wanted: pa.Schema) -> pa.Table:
-    """A part with the columns that there are now; those that it does not have are null."""
-    texts = list(_TEXTS) if part.table == "events" else []
-    found = pq.read_table(archive.path(part), partitioning=None, read_dictionary=texts)
-    for column in wanted:
-        if column.name not in found.schema.names:
-            found = found.append_column(column, pa.nulls(len(found), column.type))
-    return found.select(wanted.names)
-
-
 def _merged_stacks(archive: Archive, entries: list[Entry], batch: str) -> tuple[pa.Table, dict[str, Column]]:
     """The stacks of all batches, each once, and the new id of each old one by batch."""
     known: dict[tuple[object, ...], int] = {}
@@ -128,7 +102,7 @@ def _merged_stacks(archive: Archive, entries: list[Entry], batch: str) -> tuple[
     for entry in entries:
         found = [0]
         for part in entry.of("stacks"):
-            table = _read(archive, part, schema.STACKS)
+            table = read_part(archive, part)
             rows = (table[name].to_pylist() for name in schema.STACKS.names[2:])
             for parent, *frame in zip(*rows, strict=True):
                 above = found[parent] if parent and parent < len(found) else 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
@@ -124,19 +124,55 @@ def write_part(archive: Archive, table: str, path: str, rows: pa.Table, **more: 
     return Part(table, path, len(rows), size, digest, **more)  # type: ignore[arg-type]
 
 
-def read_part(archive: Archive, part: Part, columns: list[str] | None = None) -> pa.Table:
-    """Reads a part.
+def read_part(
+    archive: Archive,
+    part: Part,
+    columns: Sequence[str] | None = None,
+    *,
+    dictionaries: Sequence[str] = (),
+    group: int | None = None,
+) -> pa.Table:
+    """Reads a part. Columns that it does not have, being of an earlier version, are null; others are left out.
 
     Args:
         archive: where it is.
         part: which.
-        columns: which of its columns; None: all.
+        columns: which columns of its table; None: all.
+        dictionaries: those that are wanted as dictionaries.
+        group: only this row group; None: all.
 
     Raises:
         OSError, pyarrow.ArrowException: it has gone, or is damaged.
     """
-    with pq.ParquetFile(archive.path(part)) as file:
-        return file.read(columns, use_threads=False)
+    path = archive.path(part)
+    wanted = schema.TABLES[part.table]
+    names = wanted.names if columns is None else columns
+    metadata = pq.read_metadata(path)
+    known = set(metadata.schema.to_arrow_schema().names)
+    there = [name for name in names if name in known]
+    as_dictionaries = [name for name in dictionaries if name in known]
+    with pq.ParquetFile(path, metadata=metadata, read_dictionary=as_dictionaries) as file:
+        groups = range(file.num_row_groups) if group is None else (group,)
+        table = file.read_row_groups(groups, there, use_threads=False)
+    for name in names:
+        if name not in known:
+            kind = wanted.field(name).type
+            kind = pa.dictionary(pa.int32(), kind) if name in dictionaries else kind
+            table = table.append_column(name, pa.nulls(len(table), kind))
+    return table.select(names)
+
+
+def is_sound(archive: Archive, part: Part) -> bool:
+    """Whether a part is what the manifest says, as far as size and footer tell; if not, it is noted."""
+    path = archive.path(part)
+    try:
+        size = os.stat(path).st_size
+        if size == part.bytes and pq.read_metadata(path).num_rows == part.rows:
+            return True
+        archive.note(path, f"damaged: {size} bytes, where the manifest says {part.bytes}")
+    except (OSError, pa.ArrowException) as error:
+        archive.note(path, error)
+    return False
 
 
 def _digest(path: Path) -> tuple[int, str]:

@@ -157,16 +157,7 @@ class Batch:
         return found
 
     def _read_group(self, part: Part, group: int) -> pa.Table:
-        path = self._archive.path(part)
-        there = pq.read_schema(path).names
-        file = pq.ParquetFile(path, read_dictionary=[name for name in _DICTIONARIES if name in there])
-        table = file.read_row_group(group, [name for name in _COLUMNS if name in there], use_threads=False)
-        for name in _COLUMNS:
-            if name not in there:  # of an earlier version
-                kind = schema.EVENTS.field(name).type
-                kind = pa.dictionary(pa.int32(), kind) if name in _DICTIONARIES else kind
-                table = table.append_column(name, pa.nulls(len(table), kind))
-        return table
+        return read_part(self._archive, part, _COLUMNS, dictionaries=_DICTIONARIES, group=group)
 
     @cached_property
     def _stacks(self) -> _Stacks:
@@ -200,7 +191,7 @@ class _Stacks:
         of_file, of_function = (
             column.indices.fill_null(-1).to_numpy().astype(np.int64) + 1 for column in (file, function)
         )
-        library = table["library"].to_numpy(zero_copy_only=False).astype(np.int64)
+        library = table["library"].fill_null(False).to_numpy(zero_copy_only=False).astype(np.int64)
         functions = len(function.dictionary) + 1
         codes, which = np.unique((of_file * functions + of_function) * 2 + library, return_inverse=True)
         # Ids of strings: first the files, then the functions; 0 is none.

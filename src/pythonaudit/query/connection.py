@@ -10,7 +10,6 @@ loads no extension and takes no more memory than `MEMORY`.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -20,11 +19,10 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pythonaudit.archive import schema
 from pythonaudit.archive.manifest import Archive, Entry, Part
-from pythonaudit.archive.parts import read_part
+from pythonaudit.archive.parts import is_sound, read_part
 from pythonaudit.archive.reader import ArchivedSegments
 from pythonaudit.errors import UsageError
 from pythonaudit.journal.filters import EventFilter
@@ -71,10 +69,10 @@ def connect(journal: Journal, wanted: EventFilter = _EVERYTHING) -> Connection:
     connection.execute(f"SET memory_limit = '{MEMORY}'")
     parts = {
         table: [
-            path
+            archive.path(part)
             for entry in entries
             for part in entry.of(table)
-            if _can_hold(part, wanted) and (path := _sound(archive, part))
+            if _can_hold(part, wanted) and is_sound(archive, part)
         ]
         for table in schema.TABLES
     }
@@ -122,19 +120,6 @@ def _can_hold(part: Part, wanted: EventFilter) -> bool:
     return (wanted.until_ns is None or part.begin_ns < wanted.until_ns) and (
         wanted.since_ns is None or part.end_ns >= wanted.since_ns
     )
-
-
-def _sound(archive: Archive, part: Part) -> Path | None:
-    """The file of a part; None, and noted, if it is not what the manifest says."""
-    path = archive.path(part)
-    try:
-        size = os.stat(path).st_size
-        if size == part.bytes and pq.read_metadata(path).num_rows == part.rows:
-            return path
-        archive.note(path, f"damaged: {size} bytes, where the manifest says {part.bytes}")
-    except (OSError, pa.ArrowException) as error:
-        archive.note(path, error)
-    return None
 
 
 def _allow(connection: Connection, paths: list[Path]) -> None:

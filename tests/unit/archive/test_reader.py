@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from pythonaudit.archive.compact import compact
@@ -15,6 +18,7 @@ from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.follow import Follower
 from pythonaudit.journal.reader import Journal
 from pythonaudit.journal.segment import Column
+from pythonaudit.query.connection import connect
 from tests.archives import alive, archived_journal, lines, move, process_of, segments, write
 
 
@@ -53,6 +57,39 @@ def test_filters_hold_in_the_archive(tmp_path: Path) -> None:
     assert lines(journal, EventFilter(paths=("/srv/1/*",))) == [e.to_json() for e in every[:3]]
     assert lines(journal, EventFilter(names=("exec",))) == []
     assert journal.to_arrow(EventFilter(since_ns=middle)).num_rows == 3
+
+
+LATER = {"events": ["context", "thread", "package", "version"], "stacks": ["library"], "segments": ["canary"]}
+
+
+def make_earlier(archive: Archive) -> None:
+    """Takes out of an archive the columns that an earlier version could not know."""
+    for entry in archive.entries():
+        parts = []
+        for part in entry.parts:
+            path = archive.path(part)
+            pq.write_table(pq.read_table(path, partitioning=None).drop_columns(LATER[part.table]), path)
+            data = path.read_bytes()
+            parts.append(replace(part, bytes=len(data), sha256=hashlib.sha256(data).hexdigest()))
+        with archive.lock():
+            archive.commit(replace(entry, parts=tuple(parts)))
+
+
+def test_columns_of_a_later_version_are_null(tmp_path: Path) -> None:
+    """Read as it is, put together with a batch that has them, and asked in SQL."""
+    write(tmp_path, 1)
+    move(tmp_path)
+    make_earlier(Archive(tmp_path))
+    write(tmp_path, 2)
+    expected = lines(archived_journal(tmp_path))
+    assert len(expected) == 6
+    move(tmp_path)
+    assert lines(archived_journal(tmp_path)) == expected
+    with connect(archived_journal(tmp_path)) as connection:
+        assert connection.execute("SELECT count(*), count(package) FROM events").fetchall() == [(6, 0)]
+    assert compact(Archive(tmp_path)) == 2
+    assert lines(archived_journal(tmp_path)) == expected
+    assert Archive(tmp_path).problems() == []
 
 
 @pytest.mark.parametrize("steps", [("ingest",), ("ingest", "compact")])

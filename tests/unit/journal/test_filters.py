@@ -11,7 +11,13 @@ from pythonaudit.journal.filters import EventFilter
 
 OF_PROCESS_AND_TIME = {"since_ns", "until_ns", "runs", "processes", "pids", "without"}
 OF_NAME_AND_SOURCE = {"names", "categories", "sources"}
-VALUES: dict[str, Any] = {"contexts": (("user", "john"),), "text": "x", "without": "0" * 32, "since_ns": 1, "until_ns": 1}
+VALUES: dict[str, Any] = {
+    "contexts": (("user", "john"),),
+    "text": "x",
+    "without": "0" * 32,
+    "since_ns": 1,
+    "until_ns": 1,
+}
 
 
 def test_nothing_is_asked() -> None:
