@@ -204,10 +204,9 @@ PyObject *pa_dict_item(PyObject *dict, const char *key, int whole, int most)
     return found;
 }
 
-PyObject *pa_module_item(const char *module, const char *key)
+PyObject *pa_module_item(PyObject *modules, const char *module, const char *key)
 {
-    /* PyImport_GetModuleDict() ends the process where the interpreter ends and has none any more */
-    PyObject *modules = PySys_GetObject("modules"), *found = NULL;
+    PyObject *found = NULL;
     PyObject *imported = modules && Py_TYPE(modules) == &PyDict_Type ? pa_dict_item(modules, module, 1, 1 << 20) : NULL;
     if (imported && Py_TYPE(imported) == &PyModule_Type)
         found = pa_dict_item(PyModule_GetDict(imported), key, 1, 1000);

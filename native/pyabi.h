@@ -184,8 +184,9 @@ int pa_str_begins(PyObject *str, const char *text, size_t length, int whole);
  * `most`. NULL: none, or it cannot be read now. A new reference. */
 PyObject *pa_dict_item(PyObject *dict, const char *key, int whole, int most);
 
-/* The same of a module that is imported, by their names. */
-PyObject *pa_module_item(const char *module, const char *key);
+/* The same of a module that is imported, by their names. `modules` is PySys_GetObject("modules"), which makes a str
+ * for the name, or PyImport_GetModuleDict(), which ends the process once the interpreter has none any more. */
+PyObject *pa_module_item(PyObject *modules, const char *module, const char *key);
 
 /* A new str, which the collector does not track: making one runs nobody's code. NULL, and no exception: no memory. */
 PyObject *pa_str_new(const char *text);

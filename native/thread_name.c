@@ -27,7 +27,7 @@ static int is_ident(PyObject *key, uint64_t ident)
 /* The current thread's object. It is there for as long as the thread runs. */
 static PyObject *find_thread(void)
 {
-    PyObject *active = pa_module_item("threading", "_active"), *found = NULL, *key, *value;
+    PyObject *active = pa_module_item(PySys_GetObject("modules"), "threading", "_active"), *found = NULL, *key, *value;
     Py_ssize_t position = 0;
     uint64_t ident = (uint64_t)pthread_self();
     if (active && Py_TYPE(active) == &PyDict_Type && pa_take(active)) {

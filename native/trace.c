@@ -34,7 +34,8 @@ static int is_class(PyTypeObject *type, const char *name, const char *module)
 
 static PyObject *find_variable(void)
 {
-    PyObject *runtime = pa_module_item("opentelemetry.context", "_RUNTIME_CONTEXT"), *variable = NULL;
+    PyObject *modules = PySys_GetObject("modules"), *variable = NULL;
+    PyObject *runtime = pa_module_item(modules, "opentelemetry.context", "_RUNTIME_CONTEXT");
     PyObject *name = runtime ? pa_str_new("_current_context") : NULL;
     if (name && is_class(Py_TYPE(runtime), "ContextVarsRuntimeContext", "opentelemetry.context.contextvars_context") &&
         pa_has_plain_attribute(Py_TYPE(runtime), name))
