@@ -24,7 +24,7 @@ LAYERS = (
     {"archive"},
     {"integrity", "journal"},
     {"catalog"},
-    {"errors"},
+    {"durable", "errors"},
 )
 #: What stands apart from the layers: may import these only.
 APART = {"__init__": {"recorder"}, "recorder": {"errors", "_recorder"}}
@@ -34,6 +34,7 @@ APART_IMPORTED_BY = {"_recorder": {"recorder"}, "recorder": {"__init__", "cli"}}
 #: Third-party packages and where they may be imported.
 HOMES = {
     "asgiref": {"recorder"},  # of Django, which alone imports recorder.django
+    "cryptography": {"integrity"},
     "duckdb": {"query"},
     "numpy": {"archive", "journal"},
     "orjson": {"journal"},

@@ -101,7 +101,7 @@ def _described(decoder: SegmentDecoder, events: Events, names: Names, every: lis
             if room > 0:
                 room -= len(decoder.describe(name, text)[2]) * int(counts[at])
             if room <= 0:
-                text = _without_text(text)
+                text = without_text(text)
         if name.info is None:
             args_json, named, _ = decoder.describe(name, text)
             sound[at] = args_json or None
@@ -130,7 +130,7 @@ def _described(decoder: SegmentDecoder, events: Events, names: Names, every: lis
     return {name: _take(values, schema.EVENTS.field(name).type, taken, rows) for name, values in columns.items()}
 
 
-def _without_text(text: bytes) -> bytes:
+def without_text(text: bytes) -> bytes:
     """Arguments whose texts are told by length and hash alone."""
     try:
         values = json.loads(text)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pythonaudit.archive import schema
 from pythonaudit.archive.manifest import Archive, Entry
 from pythonaudit.archive.parts import is_sound, read_part, write_events, write_part
+from pythonaudit.archive.sealer import Sealer
 from pythonaudit.errors import StoreError
 from pythonaudit.journal.segment import Column
 
@@ -27,12 +28,13 @@ _TEXTS = (
 )
 
 
-def compact(archive: Archive, small_events: int = SMALL_EVENTS) -> int:
+def compact(archive: Archive, small_events: int = SMALL_EVENTS, sealer: Sealer | None = None) -> int:
     """Puts small batches together.
 
     Args:
         archive: which.
         small_events: what has fewer is small; what is made has about as many.
+        sealer: tells the log what is done; None: nothing is sealed here.
 
     Returns:
         How many batches were put together.
@@ -44,9 +46,11 @@ def compact(archive: Archive, small_events: int = SMALL_EVENTS) -> int:
     with archive.lock():
         try:
             archive.sweep()
+            if sealer:
+                sealer.reconcile(archive)
             sound = [entry for entry in archive.entries() if all(is_sound(archive, part) for part in entry.parts)]
             for group in _groups(sound, small_events):
-                _merge(archive, group)
+                _merge(archive, group, sealer)
                 count += len(group)
         except (OSError, pa.ArrowException) as error:
             with suppress(OSError):
@@ -73,7 +77,7 @@ def _groups(entries: list[Entry], most: int) -> Iterator[list[Entry]]:
         yield group
 
 
-def _merge(archive: Archive, entries: list[Entry]) -> None:
+def _merge(archive: Archive, entries: list[Entry], sealer: Sealer | None) -> None:
     batch = archive.new_batch()
     stacks, ids = _merged_stacks(archive, entries, batch)
     events, segments = [], []
@@ -92,7 +96,10 @@ def _merge(archive: Archive, entries: list[Entry]) -> None:
         parts.append(write_part(archive, "stacks", f"stacks/{batch}.parquet", stacks))
     parts.append(write_part(archive, "segments", f"segments/{batch}.parquet", pa.concat_tables(segments)))
     replaces = tuple(entry.batch for entry in entries)
-    archive.commit(Entry(batch, tuple(parts), replaces, time.time_ns()))
+    entry = Entry(batch, tuple(parts), replaces, time.time_ns())
+    if sealer:
+        sealer.archive(entry)
+    archive.commit(entry)
 
 
 def _merged_stacks(archive: Archive, entries: list[Entry], batch: str) -> tuple[pa.Table, dict[str, Column]]:

@@ -7,11 +7,12 @@ to be dead). They are written as batches of about 64 MiB of journal. The order o
 
 1. under the lock, the segments that have a row in the archive are known; others are read;
 2. parts are written, and made durable, under names that nobody reads yet;
-3. the manifest's entry is put in place: from now on the events are in the archive, and only there for a reader
+3. where there is a log, it is told (`sealer`), and a checkpoint covers it;
+4. the manifest's entry is put in place: from now on the events are in the archive, and only there for a reader
    that leaves out segments which have a row;
-4. the segments are let go (`release`): removed, or offered to their process for further use.
+5. the segments are let go (`release`): removed, or offered to their process for further use.
 
-Killed before 3, there are files that no entry names, which the next one removes; killed after it, segments
+Killed before 4, there are files that no entry names, which the next one removes; killed after it, segments
 that have a row, which the next one lets go.
 """
 
@@ -30,6 +31,7 @@ from pythonaudit.archive.covered import Covered
 from pythonaudit.archive.manifest import Archive, Entry
 from pythonaudit.archive.parts import write_events, write_part
 from pythonaudit.archive.release import Released, release
+from pythonaudit.archive.sealer import Sealer
 from pythonaudit.archive.segments import build_row
 from pythonaudit.archive.trie import Trie
 from pythonaudit.errors import StoreError
@@ -66,6 +68,7 @@ def ingest(
     archive: Archive,
     progress: Callable[[int, int], None] | None = None,
     batch_bytes: int = BATCH_BYTES,
+    sealer: Sealer | None = None,
 ) -> Report:
     """Moves all that is closed into the archive.
 
@@ -74,6 +77,7 @@ def ingest(
         archive: whither.
         progress: told how many bytes of how many have been read.
         batch_bytes: how much of the journal goes into one batch.
+        sealer: tells the log what is moved; None: nothing is sealed here.
 
     Raises:
         StoreError: there is no journal, or one of both may not be read or written.
@@ -83,6 +87,8 @@ def ingest(
     with archive.lock():
         try:
             archive.sweep()
+            if sealer:
+                sealer.reconcile(archive)
             covered = Covered(archive)
             heads = journal.heads()
             closed = [head for head in heads if is_closed(head)]
@@ -91,7 +97,7 @@ def ingest(
             total = sum(map(_size, new))
             done = 0
             for batch in _batches(new, batch_bytes):
-                _write(journal, archive, batch, covered, report)
+                _write(journal, archive, batch, covered, report, sealer)
                 done += sum(map(_size, batch))
                 if progress:
                     progress(done, total)
@@ -148,7 +154,14 @@ def _batches(heads: Iterable[SegmentHead], most: int) -> Iterator[list[SegmentHe
         yield batch
 
 
-def _write(journal: Journal, archive: Archive, heads: list[SegmentHead], covered: Covered, report: Report) -> None:
+def _write(
+    journal: Journal,
+    archive: Archive,
+    heads: list[SegmentHead],
+    covered: Covered,
+    report: Report,
+    sealer: Sealer | None,
+) -> None:
     """Writes a batch and makes it count."""
     batch, trie = archive.new_batch(), Trie()
     events: list[pa.Table] = []
@@ -159,6 +172,8 @@ def _write(journal: Journal, archive: Archive, heads: list[SegmentHead], covered
             continue  # gone, or no segment: said by the journal
         if len(decoder.segment.events):
             events.append(build_events(decoder, trie.add(decoder), batch))
+        if sealer:
+            sealer.seal_closed(decoder)
         damage = [one for one in journal.damage() if one.path == head.file.path]
         rows.append(build_row(decoder, head.file.path.name, batch, damage))
     if not rows:
@@ -169,7 +184,10 @@ def _write(journal: Journal, archive: Archive, heads: list[SegmentHead], covered
         parts.append(write_part(archive, "stacks", f"stacks/{batch}.parquet", stacks))
     table = pa.Table.from_pylist(rows, schema.SEGMENTS)
     parts.append(write_part(archive, "segments", f"segments/{batch}.parquet", table))
-    archive.commit(Entry(batch, tuple(parts), written_ns=time.time_ns()))
+    entry = Entry(batch, tuple(parts), written_ns=time.time_ns())
+    if sealer:
+        sealer.archive(entry, rows)
+    archive.commit(entry)
     covered.add(table)
     report.batches += 1
     report.segments += len(rows)

@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pythonaudit.durable import NEW, write_durably
 from pythonaudit.errors import FormatError, StoreError
 
 FORMAT = 1
@@ -37,7 +38,6 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COARSE_NS = 2_000_000_000  # a directory's time of change is this coarse at worst
 _SUFFIX = ".json"
 _PART = ".parquet"
-_NEW = ".new"  # what is not yet in place
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +273,7 @@ class Archive:
                 os.unlink(manifest / (name + _SUFFIX))
         unread = False
         for name in os.listdir(manifest):
-            if name.endswith(_NEW):
+            if name.endswith(NEW):
                 os.unlink(manifest / name)
             elif name.endswith(_SUFFIX):
                 unread |= name.removesuffix(_SUFFIX) not in counting
@@ -281,31 +281,10 @@ class Archive:
             return
         named = {self.path(part) for entry in entries for part in entry.parts}
         for path in self._files():
-            if path not in named and path.name.endswith((_PART, _PART + _NEW)):
+            if path not in named and path.name.endswith((_PART, _PART + NEW)):
                 path.unlink()
 
     def _files(self) -> Iterable[Path]:
         for table in TABLES:
             for directory, _, names in os.walk(self.root / table):
                 yield from (Path(directory, name) for name in names)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Puts a file in place whole: what is there afterwards is all of it, also after a loss of power."""
-    new = path.with_name(path.name + _NEW)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Makes durable which files are in a directory."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pythonaudit.archive import schema
-from pythonaudit.archive.manifest import Archive, Part, sync_directory
+from pythonaudit.archive.manifest import Archive, Part
+from pythonaudit.durable import sync_directory
 
 ROW_GROUP = 1 << 17
 ABSENT = "__HIVE_DEFAULT_PARTITION__"  # what Hive, Spark, DuckDB and Polars call a partition of null

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pythonaudit.archive.covered import Covered
-from pythonaudit.archive.manifest import write_durably
+from pythonaudit.durable import write_durably
 from pythonaudit.errors import StoreError
 from pythonaudit.journal import files, layout
 from pythonaudit.journal.drained import publish_drained

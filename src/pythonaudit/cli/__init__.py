@@ -25,7 +25,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from pythonaudit.cli.ourselves import environment_in_force
 from pythonaudit.errors import MissingToolsError, PythonAuditError, UsageError
@@ -39,6 +39,7 @@ VERBS: Mapping[str, str] = {
     "sql": "answer one SELECT over everything recorded",
     "stacks": "show where events come from: collapsed stacks, speedscope, or a flame graph in HTML",
     "ingest": "move what is closed from the journal into the archive (Parquet)",
+    "keys": "begin to seal what is kept, and show, export or change the keys that sign it",
     "tree": "show which process started which, and which of them were not recorded",
     "env": "print what turns recording on in a shell, systemd, Docker or Kubernetes",
     "doctor": "check that recording works here, and say how to mend what does not",
@@ -46,7 +47,7 @@ VERBS: Mapping[str, str] = {
 }
 
 # What the extra `tools` brings: the verbs that need these say so where they are missing.
-TOOLS = frozenset({"duckdb", "numpy", "orjson", "pyarrow", "rich"})
+TOOLS = frozenset({"cryptography", "duckdb", "numpy", "orjson", "pyarrow", "rich"})
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -65,12 +66,13 @@ class Verb(Protocol):
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is one line, raised as `UsageError`."""
 
-    def __init__(self, prog: str, description: str) -> None:
+    def __init__(self, prog: str, description: str = "", **more: Any) -> None:
         super().__init__(
             prog=prog,
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
+            **more,  # of a parser below another: 3.14 gives it its colours
         )
 
     def error(self, message: str) -> NoReturn:

@@ -9,15 +9,18 @@ import sys
 from pythonaudit.archive.compact import compact
 from pythonaudit.archive.ingest import Report, ingest
 from pythonaudit.archive.manifest import Archive
+from pythonaudit.archive.sealer import Sealer
 from pythonaudit.cli import filters
 from pythonaudit.cli.progress import Progress
 from pythonaudit.cli.render import neutralise
+from pythonaudit.integrity.log import Log
+from pythonaudit.integrity.writer import Writer
 from pythonaudit.journal.reader import Journal
 
 _EPILOG = """\
 The journal is what processes write; the archive is what any engine reads (docs/format/archive.md), smaller and
 sorted. All commands see both. What is still being written stays in the journal. Run it as often as you like:
-what was moved once is not moved again.
+what was moved once is not moved again. Where there are keys ('pythonaudit keys init'), it is sealed.
 
 examples:
   pythonaudit ingest
@@ -36,9 +39,10 @@ def run(args: argparse.Namespace) -> int:
     """Moves; 1 if something was damaged."""
     archive = Archive(args.dir)
     journal = Journal(args.dir, filters.further_directories())
+    sealer = Sealer(Writer(args.dir)) if Log(args.dir).exists else None
     with Progress("archiving") as progress:
-        report = ingest(journal, archive, progress.show)
-    compacted = compact(archive) if args.compact else 0
+        report = ingest(journal, archive, progress.show, sealer=sealer)
+    compacted = compact(archive, sealer=sealer) if args.compact else 0
     damage = journal.damage()
     for one in damage:
         extent = f"{one.length} bytes unreadable: " if one.length else ""

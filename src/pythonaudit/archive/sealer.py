@@ -1,0 +1,140 @@
+"""What happens to journals and archive, told to the log: events as they come, segments as they close, batches.
+
+    sealer = Sealer(writer)
+    sealer.seal(follower.poll())                     # new events of live segments: hashed, logged, covered
+    ingest(journal, archive, sealer=sealer)          # seals the rest of what it moves, then the batch
+
+Events are hashed as they were recorded (`leaves`). Records about a batch are covered by a checkpoint before the
+manifest names it: whoever is killed in between leaves a batch that never was, which `reconcile` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pythonaudit.archive import leaves
+from pythonaudit.archive.manifest import Archive, Entry
+from pythonaudit.archive.segments import build_row
+from pythonaudit.integrity.merkle import find_root
+from pythonaudit.integrity.state import Key, State
+from pythonaudit.integrity.writer import Writer
+from pythonaudit.journal.decode import SegmentDecoder
+from pythonaudit.journal.reader import Journal
+
+Row = dict[str, Any]  # of the table `segments`
+
+
+class Sealer:
+    """Seals what it is given.
+
+    Args:
+        writer: of the log.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+
+    def seal(self, decoders: Iterable[SegmentDecoder]) -> int:
+        """Seals the events of segments that are not sealed yet, and covers them.
+
+        Args:
+            decoders: of segments, with all of their events or with new ones only.
+
+        Returns:
+            How many events it were.
+
+        Raises:
+            OSError, StoreError: the log cannot be written.
+        """
+        with self.writer.lock() as state:
+            count = sum([self._seal(state, decoder) for decoder in decoders])
+            if count:
+                self.writer.checkpoint()
+        return count
+
+    def seal_closed(self, decoder: SegmentDecoder) -> None:
+        """Seals what is left of a segment that is being archived. It is covered with its batch.
+
+        Raises:
+            OSError, StoreError: the log cannot be written.
+        """
+        with self.writer.lock() as state:
+            self._seal(state, decoder)
+
+    def archive(self, entry: Entry, rows: Sequence[Row] = ()) -> None:
+        """Tells that a batch comes into the manifest, and what becomes of segments; covers it.
+
+        Args:
+            entry: the batch.
+            rows: those of the segments that are new in it.
+
+        Raises:
+            OSError, StoreError: the log cannot be written; then the batch must not come into the manifest.
+        """
+        with self.writer.lock() as state:
+            for row in rows:
+                key = row["process"], row["sequence"], row["uid"]
+                said = {"events": row["events"], "row": leaves.hash_row(row), "batch": entry.batch}
+                self._append_about(state, "segment", key, said)
+            self.writer.append("batch", replaces=entry.replaces, **describe_batch(entry))
+            self.writer.checkpoint()
+
+    def reconcile(self, archive: Archive) -> None:
+        """Tells of batches that never came into the manifest. Under the archive's lock.
+
+        Raises:
+            OSError, StoreError: the log cannot be written, or the archive not be read.
+        """
+        there = {entry.batch for entry in archive.entries()}
+        with self.writer.lock() as state:
+            missing = sorted(state.unsure_batches() - there)
+            for batch in missing:
+                self.writer.append("void", batch=batch)
+            if missing:
+                self.writer.checkpoint()
+
+    def _seal(self, state: State, decoder: SegmentDecoder) -> int:
+        header, uid = decoder.segment.header, decoder.process.uid
+        key = decoder.process.id, header.sequence, uid
+        if key in state.archived:
+            return 0
+        known = state.sealed.get(key)
+        found = leaves.of_segment(decoder, known.next if known else None)
+        if found.hashes:
+            identity = leaves.hash_identity(build_row(decoder, "", "", []))
+            root = find_root(found.hashes).hex()
+            said = {"identity": identity, "runs": found.runs(), "events": len(found.hashes), "root": root}
+            self._append_about(state, "events", key, said)
+        return len(found.hashes)
+
+    def _append_about(self, state: State, kind: str, key: Key, said: dict[str, Any]) -> None:
+        process, sequence, uid = key
+        previous = state.previous.get((process, uid))
+        self.writer.append(kind, process=process, sequence=sequence, uid=uid, **said, previous=previous)
+
+
+def describe_batch(entry: Entry) -> dict[str, Any]:
+    """A batch as records have it: keys `batch` and `parts`."""
+    parts = [{"path": p.path, "rows": p.rows, "bytes": p.bytes, "sha256": p.sha256} for p in entry.parts]
+    return {"batch": entry.batch, "parts": parts}
+
+
+def begin(writer: Writer, journal: Journal, archive: Archive, origin: str, version: str) -> None:
+    """Begins a log: what is there already is named, and vouched for from now on.
+
+    Args:
+        writer: of the log.
+        journal: what is in it is sealed now.
+        archive: what is in it is named by its digests.
+        origin: name of the log.
+        version: of pythonaudit.
+
+    Raises:
+        OSError, StoreError: there is a log already, or it cannot be written.
+    """
+    with archive.lock():
+        batches = [describe_batch(entry) for entry in archive.entries()]
+        heads = journal.heads() if journal.directory.joinpath("journal").is_dir() else []
+        writer.begin(origin, version, {"batches": batches, "segments": len(heads)})
+        Sealer(writer).seal(decoder for decoder in map(journal.load, heads) if decoder)
