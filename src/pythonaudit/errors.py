@@ -35,6 +35,13 @@ class UsageError(PythonAuditError):
     exit_status = 2
 
 
+class ConfigError(PythonAuditError):
+    """The configuration makes no sense, or cannot be read."""
+
+    code = "config"
+    exit_status = 2
+
+
 class StoreError(PythonAuditError):
     """The directory with the journals is absent, or may not be read or written."""
 

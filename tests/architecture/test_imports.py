@@ -39,7 +39,9 @@ HOMES = {
     "numpy": {"archive", "journal"},
     "orjson": {"journal"},
     "pyarrow": {"archive", "journal", "query"},
+    "prometheus_client": {"agent"},
     "rich": {"cli"},
+    "tomli": {"agent"},  # tomllib, before 3.11
 }
 #: What the recorder may import in somebody else's process: what `site` has imported anyway.
 RECORDER_STDLIB = {"builtins", "io", "os", "site", "stat", "sys"}

@@ -47,7 +47,7 @@ VERBS: Mapping[str, str] = {
 }
 
 # What the extra `tools` brings: the verbs that need these say so where they are missing.
-TOOLS = frozenset({"cryptography", "duckdb", "numpy", "orjson", "pyarrow", "rich"})
+TOOLS = frozenset({"cryptography", "duckdb", "numpy", "orjson", "prometheus_client", "pyarrow", "rich", "tomli"})
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
