@@ -217,8 +217,7 @@ class _Version(argparse.Action):
 
 
 def _complain(error: PythonAuditError) -> int:
-    from pythonaudit.cli.render import neutralise
+    from pythonaudit.cli.render import say
 
-    text = f"{error}; {error.hint}" if error.hint else str(error)
-    print(f"pythonaudit: {neutralise(text)}", file=sys.stderr)
+    say(f"{error}; {error.hint}" if error.hint else str(error))
     return error.exit_status

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import sys
 import tempfile
@@ -12,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pythonaudit.cli.costs import Bench, Cost
-from pythonaudit.cli.render import Output, Screen, csv_line
+from pythonaudit.cli.render import Output, Screen, csv_line, json_line, say
 
 _EPILOG = """\
 Measures for about 15 seconds: how many instructions a Python executes that is not recorded, with this package
@@ -41,8 +40,7 @@ def run(args: argparse.Namespace) -> int:
     output.flush()
     noisy = [cost.name for cost in costs if cost.is_noisy]
     if noisy:
-        said = f"this machine is too noisy for {', '.join(noisy)}: measure again when it is quiet"
-        print(f"pythonaudit: {said}", file=sys.stderr)
+        say(f"this machine is too noisy for {', '.join(noisy)}: measure again when it is quiet")
     return 0
 
 
@@ -80,7 +78,7 @@ def _figure(value: float) -> str:
 
 def _write_jsonl(output: Output, costs: list[Cost]) -> None:
     for cost in costs:
-        output.write(json.dumps(_said(cost), ensure_ascii=False, separators=(",", ":")) + "\n")
+        output.write(json_line(_said(cost), output.is_terminal))
 
 
 def _write_csv(output: Output, costs: list[Cost]) -> None:

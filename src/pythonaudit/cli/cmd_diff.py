@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 
 from pythonaudit.cli import filters
 from pythonaudit.cli.diff_formats import FORMATS, Report
-from pythonaudit.cli.render import Output, neutralise
+from pythonaudit.cli.render import Output, amount, say
 from pythonaudit.cli.sides import Recorded, Side, find_sides, read_side
 from pythonaudit.query.behaviour import KINDS
 from pythonaudit.query.diff import compare
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _warn(side: Side, recorded: Recorded) -> None:
     if not recorded.events:
-        print(f"pythonaudit: no event of {neutralise(side.name)} matches", file=sys.stderr)
+        say(f"no event of {side.name} matches")
     if recorded.lost:
-        said = f"{recorded.lost:,} events of {neutralise(side.name)} were lost, and are in no comparison"
-        print(f"pythonaudit: {said}", file=sys.stderr)
+        many = f"events of {side.name} were lost, and are in no comparison"
+        say(amount(recorded.lost, f"event of {side.name} was lost, and is in no comparison", many))

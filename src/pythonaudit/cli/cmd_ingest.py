@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 
 from pythonaudit.archive.compact import compact
 from pythonaudit.archive.ingest import Report, ingest
@@ -12,7 +10,7 @@ from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.sealer import Sealer
 from pythonaudit.cli import filters
 from pythonaudit.cli.progress import Progress
-from pythonaudit.cli.render import neutralise
+from pythonaudit.cli.render import Output, amount, json_line, say
 from pythonaudit.integrity.log import Log
 from pythonaudit.integrity.writer import Writer
 from pythonaudit.journal.reader import Journal
@@ -46,17 +44,19 @@ def run(args: argparse.Namespace) -> int:
     damage = journal.damage()
     for one in damage:
         extent = f"{one.length} bytes unreadable: " if one.length else ""
-        _say(f"{one.path}: {extent}{one.reason}")
+        say(f"{one.path}: {extent}{one.reason}")
     for path, kept in report.released.damaged.items():
-        _say(f"{path.name}: damaged, kept as {kept}")
+        say(f"{path.name}: damaged, kept as {kept}")
     for reason in report.released.unpublished.values():
-        _say(f"segments of running processes are not used again: {reason}")
+        say(f"segments of running processes are not used again: {reason}")
     for problem in archive.problems():
-        _say(problem)
+        say(problem)
+    output = Output()
     if args.format == "jsonl":
-        print(json.dumps(_said(report) | {"compacted": compacted}))
+        output.write(json_line(_said(report) | {"compacted": compacted}, output.is_terminal))
     else:
-        print(_sentence(report, compacted))
+        output.write(_sentence(report, compacted) + "\n")
+    output.flush()
     return 1 if damage or archive.problems() else 0
 
 
@@ -72,13 +72,9 @@ def _said(report: Report) -> dict[str, int]:
 
 
 def _sentence(report: Report, compacted: int) -> str:
-    moved = f"{report.events:,} events of {report.segments:,} segments archived"
+    moved = f"{amount(report.events, 'event')} of {amount(report.segments, 'segment')} archived"
     if report.events:
         moved += f", {report.bytes / report.events:.1f} bytes an event"
-    more = [f"{report.open:,} segments still open"] if report.open else []
-    more += [f"{compacted:,} batches put together"] if compacted else []
+    more = [f"{amount(report.open, 'segment')} still open"] if report.open else []
+    more += [f"{amount(compacted, 'batch', 'batches')} put together"] if compacted else []
     return "; ".join([moved, *more])
-
-
-def _say(text: str) -> None:
-    print(f"pythonaudit: {neutralise(text)}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -15,7 +14,7 @@ from pythonaudit.cli import filters
 from pythonaudit.cli.describe import process_label
 from pythonaudit.cli.filters import Selection
 from pythonaudit.cli.formats import FORMATS
-from pythonaudit.cli.render import Output, neutralise
+from pythonaudit.cli.render import Output, amount, say
 from pythonaudit.journal.follow import POLL_SECONDS
 from pythonaudit.journal.process import Process
 from pythonaudit.journal.reader import Journal, SegmentHead
@@ -74,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     if not printed and args.n != 0:
         is_any = journal.heads() or (journal.archived and any(journal.archived.known()))
         known = "no event matches" if is_any else "no event is recorded"
-        _say(f"{known} in {journal.directory}")
+        say(f"{known} in {journal.directory}")
     heads = journal.heads()
     _say_losses(journal, heads, selection)
     _say_missing(journal, heads, selection)
@@ -96,7 +95,7 @@ def _await_journal(directory: Path) -> None:
         except OSError:
             return  # reading it says what is wrong
         if not waiting:
-            _say(f"nothing is recorded in {directory} yet; waiting")
+            say(f"nothing is recorded in {directory} yet; waiting")
             waiting = True
         time.sleep(POLL_SECONDS)
 
@@ -121,10 +120,10 @@ def _say_losses(journal: Journal, heads: Sequence[SegmentHead], selection: Selec
     for reason, processes in counts.items():
         total, who = sum(processes.values()), _name_some(list(processes))
         if reason == "unrecorded-child":
-            _say(f"{_number(total, 'forked process', 'forked processes')} not recorded ({who})")
+            say(f"{amount(total, 'forked process', 'forked processes')} not recorded ({who})")
         else:
-            lost = _number(total, "event", "events")
-            _say(f"{lost} lost: {_REASONS.get(reason, reason)} ({who})")
+            lost = amount(total, "event")
+            say(f"{lost} lost: {_REASONS.get(reason, reason)} ({who})")
 
 
 def _say_missing(journal: Journal, heads: Sequence[SegmentHead], selection: Selection) -> None:
@@ -140,31 +139,23 @@ def _say_missing(journal: Journal, heads: Sequence[SegmentHead], selection: Sele
             who = process_label(described)
             counts[who] = counts.get(who, 0) + missing.pop(process)
     if counts:
-        gone = _number(sum(counts.values()), "segment is", "segments are")
-        _say(f"{gone} not there any more: evicted, removed, or in another user's box ({_name_some(list(counts))})")
+        gone = amount(sum(counts.values()), "segment is", "segments are")
+        say(f"{gone} not there any more: evicted, removed, or in another user's box ({_name_some(list(counts))})")
 
 
 def _say_damage(journal: Journal) -> None:
     damage = journal.damage()
     for path, _, length, reason in damage[:_DAMAGE_AT_MOST]:
         extent = f"{length} bytes unreadable: " if length else ""
-        _say(f"{path}: {extent}{reason}")
+        say(f"{path}: {extent}{reason}")
     problems = journal.archived.problems() if journal.archived else []
     for problem in problems[:_DAMAGE_AT_MOST]:
-        _say(problem)
+        say(problem)
     if len(damage) > _DAMAGE_AT_MOST:
-        _say(f"{len(damage) - _DAMAGE_AT_MOST} more places are damaged; see 'pythonaudit stats'")
+        say(f"{len(damage) - _DAMAGE_AT_MOST} more places are damaged; see 'pythonaudit stats'")
 
 
 def _name_some(processes: list[str]) -> str:
     named = ", ".join(processes[:_NAMED_AT_MOST])
     more = len(processes) - _NAMED_AT_MOST
     return f"{named} and {more} more" if more > 0 else named
-
-
-def _number(count: int, one: str, more: str) -> str:
-    return f"{count:,} {one if count == 1 else more}"
-
-
-def _say(text: str) -> None:
-    print(f"pythonaudit: {neutralise(text)}", file=sys.stderr)

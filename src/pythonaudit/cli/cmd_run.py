@@ -26,7 +26,6 @@ import re
 import secrets
 import shlex
 import stat
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
@@ -36,7 +35,7 @@ from pathlib import Path
 from pythonaudit.cli import default_directory, supervise
 from pythonaudit.cli.cmd_env import SHIM, SYSTEM_DIRECTORY
 from pythonaudit.cli.ourselves import environment_in_force
-from pythonaudit.cli.render import neutralise
+from pythonaudit.cli.render import amount, say
 from pythonaudit.cli.room import find_obstacle
 from pythonaudit.errors import FormatError, StoreError, UnsupportedError, UsageError
 from pythonaudit.journal import layout
@@ -115,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
             said = f"nothing was recorded: {obstacle}"
         else:
             said = f"no Python process was recorded; if there was one, see: pythonaudit doctor{where}"
-        print(f"pythonaudit: run {label}: {neutralise(said)}", file=sys.stderr)
+        say(f"run {label}: {said}")
     return supervise.end_as(returncode)
 
 
@@ -260,20 +259,16 @@ def describe(recorded: Recorded) -> str:
     """How much was recorded, and lost."""
     losses = recorded.losses.copy()
     silent = losses.pop(_UNRECORDED, 0)
-    parts = [_count(len(recorded.processes), "process", "processes"), _count(recorded.events, "event", "events")]
+    parts = [amount(len(recorded.processes), "process", "processes"), amount(recorded.events, "event", "events")]
     if losses:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(losses.items()))
         parts.append(f"{losses.total()} lost ({reasons})")
     if silent:
-        parts.append(f"{_count(silent, 'process', 'processes')} without a journal")
+        parts.append(f"{amount(silent, 'process', 'processes')} without a journal")
     if recorded.unreadable:
-        parts.append(f"{_count(recorded.unreadable, 'segment', 'segments')} damaged")
+        parts.append(f"{amount(recorded.unreadable, 'segment', 'segments')} damaged")
     if recorded.running:
-        parts.append(f"{_count(len(recorded.running), 'process is', 'processes are')} still running")
+        parts.append(f"{amount(len(recorded.running), 'process is', 'processes are')} still running")
     if len(parts) == 2:
         parts.append("nothing lost")
     return ", ".join(parts)
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

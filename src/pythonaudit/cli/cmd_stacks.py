@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pythonaudit.cli import filters
-from pythonaudit.cli.render import Output, neutralise
+from pythonaudit.cli.render import Output, amount, neutralise, say
 
 if TYPE_CHECKING:
     from pythonaudit.query.flame import Tree
@@ -56,12 +55,12 @@ def run(args: argparse.Namespace) -> int:
         with open(args.output, "w", encoding="utf-8") as file:
             file.writelines(pieces)
     if not sum(tree.own):
-        _say(f"no event matches in {args.dir}")
+        say(f"no event matches in {args.dir}")
     elif args.output is not None:
-        _say(f"{args.output}: {_summary(tree)}")
+        say(f"{args.output}: {_summary(tree)}")
     damage = journal.damage()
     if damage:
-        _say(f"{_number(len(damage), 'damaged place')} left out; see 'pythonaudit stats'")
+        say(f"{amount(len(damage), 'damaged place')} left out; see 'pythonaudit stats'")
     return 0
 
 
@@ -79,12 +78,4 @@ def _pieces(tree: Tree, form: str) -> Iterator[str]:
 
 def _summary(tree: Tree) -> str:
     stacks = sum(map(bool, tree.own))
-    return f"{_number(sum(tree.own), 'event')} of {_number(stacks, 'stack')}"
-
-
-def _number(count: int, one: str) -> str:
-    return f"{count:,} {one}{'s' * (count != 1)}"
-
-
-def _say(text: str) -> None:
-    print(f"pythonaudit: {neutralise(text)}", file=sys.stderr)
+    return f"{amount(sum(tree.own), 'event')} of {amount(stacks, 'stack')}"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from pythonaudit.cli import filters, times
 from pythonaudit.cli.describe import process_label, process_name
-from pythonaudit.cli.render import Output, Screen, csv_line, neutralise, neutralise_json
+from pythonaudit.cli.render import Output, Screen, amount, csv_line, json_line, say
 from pythonaudit.journal.process import Process
 from pythonaudit.query.tally import KEYS, Label, Stats, Tally, take_stats, take_tallies
 
@@ -61,9 +60,9 @@ def run(args: argparse.Namespace) -> int:
             found = bool(stats.labels)
     output.flush()
     for problem in journal.archived.problems() if journal.archived else ():
-        print(f"pythonaudit: {neutralise(problem)}", file=sys.stderr)
+        say(problem)
     if not found:
-        print(f"pythonaudit: no event matches in {neutralise(str(args.dir))}", file=sys.stderr)
+        say(f"no event matches in {args.dir}")
     return 0
 
 
@@ -118,13 +117,14 @@ def _write_by(output: Output, args: argparse.Namespace, tallies: Mapping[str | N
             cells_of = [said.get(column) for column in (args.by, *_COUNTS, "first", "last")]
             output.write(csv_line(cells_of, output.is_terminal))
         else:
-            output.write(_json_line(output, {name: value for name, value in said.items() if value is not None}))
+            row = {name: value for name, value in said.items() if value is not None}
+            output.write(json_line(row, output.is_terminal))
 
 
 def _headline(stats: Stats) -> str:
     total = stats.total()
-    text = f"{_number(total.recorded, 'event')} recorded, {total.counted:,} only counted,"
-    text += f" in {_number(len(stats.processes), 'process', 'processes')}"
+    text = f"{amount(total.recorded, 'event')} recorded, {total.counted:,} only counted,"
+    text += f" in {amount(len(stats.processes), 'process', 'processes')}"
     if total.first_ns is not None and total.last_ns is not None:
         first, last = (_second(ns) for ns in (total.first_ns, total.last_ns))
         text += f"\n{first} to {last} UTC"
@@ -158,12 +158,7 @@ def _loss_rows(stats: Stats) -> list[Row]:
 
 def _write_jsonl(output: Output, stats: Stats, most: int | None) -> None:
     for row in _rows(stats, most):
-        output.write(_json_line(output, row))
-
-
-def _json_line(output: Output, row: Mapping[str, Any]) -> bytes:
-    line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-    return neutralise_json(line) if output.is_terminal else line
+        output.write(json_line(row, output.is_terminal))
 
 
 def _write_csv(output: Output, stats: Stats, most: int | None) -> None:
@@ -217,7 +212,3 @@ def _by_frequency(tallies: Mapping[Key, Tally]) -> list[tuple[Key, Tally]]:
 
 def _second(time_ns: int) -> str:
     return f"{times.format_date(time_ns)} {times.format_clock(time_ns)[:8]}"
-
-
-def _number(count: int, one: str, more: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else more or one + 's'}"

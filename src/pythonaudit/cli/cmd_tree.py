@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pythonaudit.cli import filters, times
 from pythonaudit.cli.filters import Selection
-from pythonaudit.cli.render import Output, csv_line, neutralise, neutralise_json
+from pythonaudit.cli.render import Output, amount, csv_line, json_line, say
 from pythonaudit.cli.tree_table import command_of, state_of, write_table
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
@@ -72,36 +71,28 @@ def _chooser(journal: Journal, selection: Selection) -> Callable[[ProcessRow], b
     return lambda row: row.id in raised
 
 
-def _tell(forest: Forest, directory: os.PathLike[str]) -> None:
+def _tell(forest: Forest, directory: Path) -> None:
     """Says on stderr what nobody should miss."""
     if not forest.roots:
-        print(f"pythonaudit: no process matches in {neutralise(os.fspath(directory))}", file=sys.stderr)
+        say(f"no process matches in {directory}")
         return
     counts = Counter(node.coverage for node in forest.walk() if node.is_selected)
     missing, unclear = counts[NOT_RECORDED], counts[UNEXPLAINED]
     if missing:
         more = f", {unclear:,} more unexplained" if unclear else ""
-        what = "1 Python process was" if missing == 1 else f"{missing:,} Python processes were"
-        print(f"pythonaudit: {what} not recorded{more}", file=sys.stderr)
+        what = amount(missing, "Python process was", "Python processes were")
+        say(f"{what} not recorded{more}")
 
 
 def _write_jsonl(output: Output, forest: Forest) -> None:
     for row in _rows(forest):
-        line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        output.write(neutralise_json(line) if output.is_terminal else line)
+        output.write(json_line(row, output.is_terminal))
 
 
 def _write_csv(output: Output, forest: Forest) -> None:
     output.write(csv_line(_COLUMNS, output.is_terminal))
     for row in _rows(forest):
-        cells = [_csv_cell(row.get(column)) for column in _COLUMNS]
-        output.write(csv_line(cells, output.is_terminal))
-
-
-def _csv_cell(value: object) -> object:
-    if isinstance(value, list):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return str(value).lower() if isinstance(value, bool) else value
+        output.write(csv_line([row.get(column) for column in _COLUMNS], output.is_terminal))
 
 
 def _rows(forest: Forest) -> Iterator[dict[str, Any]]:

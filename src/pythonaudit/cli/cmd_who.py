@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import sys
 import time
 
 from pythonaudit.cli import filters, tables
 from pythonaudit.cli.describe import where_text
-from pythonaudit.cli.render import Output, Screen, neutralise
+from pythonaudit.cli.render import Output, Screen, neutralise, say
 from pythonaudit.errors import UsageError
 from pythonaudit.query.results import Result
 from pythonaudit.query.who import ACTS, build_query
@@ -42,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         result = Result(connection, build_query(args.act, args.pattern, selection.query()))
         found = _write_table(result) if args.format == "table" else tables.write(result, args.format)
     if not found:
-        print(f"pythonaudit: nobody {args.act} {neutralise(args.pattern)} in {journal.directory}", file=sys.stderr)
+        say(f"nobody {args.act} {args.pattern} in {journal.directory}")
     return 0
 
 

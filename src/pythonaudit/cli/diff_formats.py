@@ -10,14 +10,13 @@ markup and nobody is mentioned.
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pythonaudit.cli.describe import where_text
-from pythonaudit.cli.render import Output, Screen, csv_line, neutralise, neutralise_json
+from pythonaudit.cli.render import Output, Screen, amount, csv_line, json_line, neutralise
 from pythonaudit.cli.sides import Recorded, Side
 from pythonaudit.query.diff import Comparison, Difference
 
@@ -143,7 +142,8 @@ def write_markdown(output: Output, report: Report, most: int) -> None:
         output.write("; ".join(texts) + "\n")
     for side, recorded in (before, after):
         if recorded.lost:
-            output.write(f"\n{recorded.lost:,} events of {_code(side.name)} were lost.\n")
+            of = f"of {_code(side.name)}"
+            output.write(f"\n{amount(recorded.lost, f'event {of} was', f'events {of} were')} lost.\n")
 
 
 def write_json(output: Output, report: Report, most: int) -> None:
@@ -157,13 +157,13 @@ def write_json(output: Output, report: Report, most: int) -> None:
             {"package": new.package, "before": new.before, "after": new.after} for new in report.found.versions
         ],
     }
-    _write_line(output, said)
+    output.write(json_line(said, output.is_terminal))
 
 
 def write_jsonl(output: Output, report: Report, most: int) -> None:
     """One object a difference."""
     for change, difference in report.changes():
-        _write_line(output, _said(change, difference))
+        output.write(json_line(_said(change, difference), output.is_terminal))
 
 
 def write_csv(output: Output, report: Report, most: int) -> None:
@@ -199,11 +199,6 @@ def _said(change: str, difference: Difference) -> dict[str, Any]:
     return {key: value for key, value in said.items() if value is not None}
 
 
-def _write_line(output: Output, said: dict[str, Any]) -> None:
-    line = json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
-    output.write(neutralise_json(line) if output.is_terminal else line)
-
-
 def _cut(changes: Iterable[Change], most: int) -> Iterator[tuple[str, str, list[Difference], int]]:
     """Change, kind, the first differences of these, and how many more there are."""
     for (change, kind), group in itertools.groupby(changes, lambda one: (one[0], one[1].act.kind)):
@@ -217,13 +212,9 @@ def _package_text(difference: Difference) -> str:
 
 
 def _side_text(side: Side, recorded: Recorded) -> str:
-    text = f"{side.name}: {_number(recorded.processes, 'process', 'processes')}"
-    text += f", {_number(recorded.events, 'event', 'events')}"
+    text = f"{side.name}: {amount(recorded.processes, 'process', 'processes')}"
+    text += f", {amount(recorded.events, 'event')}"
     return f"{text}, {recorded.lost:,} lost" if recorded.lost else text
-
-
-def _number(count: int, one: str, more: str) -> str:
-    return f"{count:,} {one if count == 1 else more}"
 
 
 def _where(difference: Difference, width: int | None) -> str:

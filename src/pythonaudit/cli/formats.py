@@ -200,16 +200,10 @@ class Csv:
     def line(self, event: Event) -> str:
         """One event."""
         said: dict[str, Any] = json.loads(event.to_json())
-        return csv_line([_csv_value(said.get(column)) for column in COLUMNS], self._is_terminal)
+        return csv_line([said.get(column) for column in COLUMNS], self._is_terminal)
 
 
 FORMATS: Mapping[str, Callable[[bool], Format]] = {"table": Table, "jsonl": JsonLines, "csv": Csv}
-
-
-def _csv_value(value: Any) -> Any:
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return value
 
 
 @lru_cache(maxsize=512)

@@ -3,7 +3,8 @@
 Text from events is untrusted: an event may carry escape sequences that move the cursor, line ends that forge
 further lines, bidirectional marks that swap what is read, or a formula that a spreadsheet runs. So
 
-- `neutralise` turns whatever does not print into `\\x1b` and the like, on terminals and in pipes alike;
+- `neutralise` turns whatever does not print into `\\x1b` and the like, on terminals and in pipes alike
+  (`say` does it for what is said on stderr);
 - `csv_line` puts an apostrophe before what a spreadsheet would take for a formula.
 
 Rich knows what the terminal can do (TERM, NO_COLOR, FORCE_COLOR, COLUMNS) and how wide a character is.
@@ -14,8 +15,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _GAP = 2
@@ -38,8 +40,33 @@ def neutralise_json(line: bytes) -> bytes:
     return "".join(char if char.isprintable() else _json_escape(char) for char in text).encode() + b"\n"
 
 
+def say(text: str) -> None:
+    """Says something to a person: one line on stderr."""
+    print(f"pythonaudit: {neutralise(text)}", file=sys.stderr)
+
+
+def amount(count: int, one: str, more: str | None = None) -> str:
+    """So many of what: `1 event`, `1,000 events`; `more`: the plural, if it is not made with an s."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def json_text(value: object) -> str:
+    """A value as JSON, as short as can be."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def json_line(row: Mapping[str, object], is_terminal: bool) -> bytes:
+    """A line of JSON, its end included; half of a pair of surrogates is escaped.
+
+    Args:
+        is_terminal: escape what does not print as well: it is shown at once.
+    """
+    line = json_text(row).encode("utf-8", "backslashreplace") + b"\n"
+    return neutralise_json(line) if is_terminal else line
+
+
 def csv_line(cells: Sequence[object], is_terminal: bool) -> str:
-    """A line of CSV, its end included. None is an empty cell.
+    """A line of CSV, its end included. None is an empty cell; lists and the like are JSON.
 
     Args:
         cells: text that a spreadsheet would run as a formula gets an apostrophe in front.
@@ -168,9 +195,9 @@ def _cell(value: str | int) -> str:
 def _csv_text(value: object) -> str:
     if value is None:
         return ""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return str(value)
+    if isinstance(value, str):
+        return "'" + value if value.startswith(_FORMULA) else value
+    return json_text(value) if isinstance(value, bool | list | dict) else str(value)
 
 
 def _json_escape(char: str) -> str:

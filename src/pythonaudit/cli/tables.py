@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import sys
 from typing import Any
 
-from pythonaudit.cli.render import Output, Screen, csv_line, neutralise, neutralise_json
+from pythonaudit.cli.render import Output, Screen, csv_line, json_line, json_text, neutralise, say
 from pythonaudit.errors import UsageError
 from pythonaudit.query.results import Result
 
@@ -53,7 +52,11 @@ def write(result: Result, form: str, give_way: int = 1) -> int:
     if form == "csv":
         output.write(csv_line(result.columns, output.is_terminal))
     for row in result.rows() if form != "table" else ():
-        output.write(_json_line(output, result, row) if form == "jsonl" else _csv_line(output, row))
+        if form == "jsonl":
+            said = {name: value for name, value in zip(result.columns, row, strict=True) if value is not None}
+            output.write(json_line(said, output.is_terminal))
+        else:
+            output.write(csv_line(row, output.is_terminal))
         count += 1
     output.flush()
     return count
@@ -69,20 +72,8 @@ def _write_table(output: Output, result: Result, give_way: int) -> int:
     more = sum(1 for _ in rows)
     if more:
         output.flush()
-        print(f"pythonaudit: {more:,} more rows; --format csv or jsonl has all", file=sys.stderr)
+        say(f"{more:,} more rows; --format csv or jsonl has all")
     return len(first) + more
-
-
-def _json_line(output: Output, result: Result, row: list[Any]) -> bytes:
-    said = {name: value for name, value in zip(result.columns, row, strict=True) if value is not None}
-    line = json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace") + b"\n"
-    return neutralise_json(line) if output.is_terminal else line
-
-
-def _csv_line(output: Output, row: list[Any]) -> str:
-    return csv_line(
-        [_json(value) if isinstance(value, list | dict) else value for value in row], output.is_terminal
-    )
 
 
 def _cell(value: Any) -> str | int:
@@ -90,8 +81,4 @@ def _cell(value: Any) -> str | int:
         return ""
     if type(value) is int:
         return value
-    return neutralise(_json(value) if isinstance(value, list | dict) else str(value))
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return neutralise(json_text(value) if isinstance(value, list | dict) else str(value))

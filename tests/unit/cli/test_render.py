@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pythonaudit.cli.render import Screen, csv_line, neutralise, neutralise_json
+from pythonaudit.cli.render import Screen, amount, csv_line, json_line, neutralise, neutralise_json, say
 
 HOSTILE = [char for char in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(char) in
            ("Cc", "Cf", "Cs", "Zl", "Zp")]  # fmt: skip
@@ -71,11 +71,34 @@ def test_json_is_neutralised_without_changing_what_it_says(value: object) -> Non
         (-5, "-5"),
         (None, ""),
         ("", ""),
+        (True, "true"),
+        (["=1", None], '["=1",null]'),
     ],
 )
-def test_csv_formulas(value: object, cell: str) -> None:
+def test_csv_cells(value: object, cell: str) -> None:
     line = csv_line([value, "next"], is_terminal=False)
     assert next(csv.reader(io.StringIO(line, newline=""))) == [cell, "next"]
+
+
+def test_a_line_of_json_is_utf_8_whatever_is_in_it() -> None:
+    row = {"text": "naïve \udcff \x1b[2J", "other": None}
+    line, shown = json_line(row, is_terminal=False), json_line(row, is_terminal=True)
+    assert line == '{"text":"naïve \\udcff \\u001b[2J","other":null}\n'.encode()
+    assert json.loads(line) == json.loads(shown) == row
+    assert json_line({"text": "\u202e"}, is_terminal=True) == b'{"text":"\\u202e"}\n'
+
+
+def test_what_is_said_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    say("/srv/\x1b[2J\nforged")
+    assert capsys.readouterr() == ("", "pythonaudit: /srv/\\x1b[2J\\nforged\n")
+
+
+def test_amounts() -> None:
+    assert [amount(count, "event") for count in (0, 1, 1000)] == ["0 events", "1 event", "1,000 events"]
+    assert [amount(count, "process is", "processes are") for count in (1, 2)] == [
+        "1 process is",
+        "2 processes are",
+    ]
 
 
 @given(st.text(), st.integers(4, 40))
