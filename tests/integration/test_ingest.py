@@ -16,7 +16,7 @@ from pythonaudit.archive.manifest import Archive
 from pythonaudit.journal import layout
 from pythonaudit.journal.reader import Journal
 from tests.archives import alive, archived_journal, lines, move, process_of, segments, table, write
-from tests.commands import run, start
+from tests.commands import run, show, start
 from tests.conftest import Installed
 from tests.integration.test_recycling import FILL, PROGRAM
 
@@ -194,3 +194,12 @@ def test_states_are_those_of_the_journal() -> None:
     from pythonaudit.archive.segments import STATES
 
     assert set(STATES) == set(layout.STATES) - {layout.STATE_VOID}
+
+
+def test_progress_is_shown_on_a_terminal_and_gone_in_the_end(tmp_path: Path) -> None:
+    write(tmp_path, process=1)
+    shown = show(tmp_path, "ingest")
+    assert shown.status == 0
+    before, _, left = shown.text.rpartition("\x1b[2K")
+    assert "archiving" in before and "archiving" not in left
+    assert left.startswith("3 events of 1 segment archived")

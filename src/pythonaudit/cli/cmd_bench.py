@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import platform
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from pythonaudit.cli.costs import Bench, Cost
-from pythonaudit.cli.render import Output, Screen, csv_line, json_line, say
+from pythonaudit.cli.render import Output, Screen, csv_line, json_line, progress, say
 
 _EPILOG = """\
 Measures for about 15 seconds: how many instructions a Python executes that is not recorded, with this package
@@ -33,7 +32,9 @@ def run(args: argparse.Namespace) -> int:
     """Prints the costs; always 0: they are no verdict."""
     with tempfile.TemporaryDirectory(prefix="pythonaudit-bench-") as scratch:
         bench = Bench(Path(scratch))
-        _measure(bench)
+        with progress("measuring") as tell:
+            for done, whole in bench.steps():
+                tell(done, whole)
     costs = bench.costs()
     output = Output()
     _WRITERS[args.format](output, costs)
@@ -42,21 +43,6 @@ def run(args: argparse.Namespace) -> int:
     if noisy:
         say(f"this machine is too noisy for {', '.join(noisy)}: measure again when it is quiet")
     return 0
-
-
-def _measure(bench: Bench) -> None:
-    """Shows on a terminal how far it is."""
-    if not sys.stderr.isatty():
-        for _ in bench.steps():
-            pass
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("measuring", total=None)
-        for done, whole in bench.steps():
-            progress.update(task, completed=done, total=whole)
 
 
 def _write_table(output: Output, costs: list[Cost]) -> None:

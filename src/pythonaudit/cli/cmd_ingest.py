@@ -9,8 +9,7 @@ from pythonaudit.archive.ingest import Report, ingest
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.sealer import Sealer
 from pythonaudit.cli import filters
-from pythonaudit.cli.progress import Progress
-from pythonaudit.cli.render import Output, amount, json_line, say
+from pythonaudit.cli.render import Output, amount, json_line, progress, say
 from pythonaudit.integrity.log import Log
 from pythonaudit.integrity.writer import Writer
 from pythonaudit.journal.reader import Journal
@@ -38,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
     archive = Archive(args.dir)
     journal = Journal(args.dir, filters.further_directories())
     sealer = Sealer(Writer(args.dir)) if Log(args.dir).exists else None
-    with Progress("archiving") as progress:
-        report = ingest(journal, archive, progress.show, sealer=sealer)
+    with progress("archiving") as tell:
+        report = ingest(journal, archive, tell, sealer=sealer)
     compacted = compact(archive, sealer=sealer) if args.compact else 0
     damage = journal.damage()
     for one in damage:

@@ -8,7 +8,7 @@ further lines, bidirectional marks that swap what is read, or a formula that a s
 - `csv_line` puts an apostrophe before what a spreadsheet would take for a formula.
 
 Rich knows what the terminal can do (TERM, NO_COLOR, FORCE_COLOR, COLUMNS) and how wide a character is.
-It is imported only when something is laid out: JSON and CSV start without it.
+It is imported only when something is laid out or somebody waits: JSON and CSV start without it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _GAP = 2
@@ -43,6 +44,27 @@ def neutralise_json(line: bytes) -> bytes:
 def say(text: str) -> None:
     """Says something to a person: one line on stderr."""
     print(f"pythonaudit: {neutralise(text)}", file=sys.stderr)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[float, float], None]]:
+    """Shows how far long work is while it lasts: a bar on stderr; nothing where that is no terminal.
+
+    Args:
+        what: a word or two.
+
+    Yields:
+        What is told how much of how much is done.
+    """
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def amount(count: int, one: str, more: str | None = None) -> str:
