@@ -14,13 +14,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pythonaudit import catalog
-from pythonaudit.journal.fields import flatten
+from pythonaudit.journal.fields import text_of
 
 _URL_EVENTS = {"urllib.Request": 0, "webbrowser.open": 0}
 _MODULE_EVENTS = {"import": 0, "cpython.run_module": 0, "pickle.find_class": 0}
 _PORT_MAX = 65535
 _PORT_DIGITS = 5
-_TEXTS = frozenset({"$bytes", "$base64", "$wtf8"})  # tagged forms that stand for a text
 
 
 class Typed(NamedTuple):
@@ -112,14 +111,14 @@ def pick(places: Places, values: Sequence[Any]) -> Typed:
         given = values[places.address]
         # A socket's address is (host, port, …), or one text. Other families have numbers for both.
         first, *rest = given if isinstance(given, list) and given else [given]
-        address = None if isinstance(first, list) else _words(first)
+        address = None if isinstance(first, list) else text_of(first)
         if rest and address is not None:
             port = rest[0]
         elif places.port >= 0:
             port = values[places.port]
     return Typed(
         path=pick_path(values[places.path]) if places.path >= 0 else None,
-        target=_words(values[places.target]) if places.target >= 0 else None,
+        target=text_of(values[places.target]) if places.target >= 0 else None,
         address=address,
         port=_port(port),
         command=text(places.command),
@@ -132,7 +131,7 @@ def pick_path(value: Any) -> str | None:
     """A path, or the first of a list of them; None: a descriptor, or nothing."""
     if isinstance(value, list):
         value = value[0] if value else None
-    return None if isinstance(value, list) else _words(value)
+    return None if isinstance(value, list) else text_of(value)
 
 
 def _port(value: Any) -> int | None:
@@ -153,14 +152,4 @@ def _text(value: Any) -> str | None:
         return " ".join(word for word in words if word is not None) or None
     if type(value) in (int, float):
         return str(value)
-    return _words(value)
-
-
-def _words(value: Any) -> str | None:
-    """A text, also a tagged one; None: it is none."""
-    if type(value) is str:
-        return value
-    if isinstance(value, dict) and next(iter(value), "") in _TEXTS:
-        found = flatten(value)
-        return found if isinstance(found, str) else None
-    return None
+    return text_of(value)

@@ -26,6 +26,7 @@ _PAIR = re.compile(
     r"""(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s,;]*))""",
     re.DOTALL,
 )
+_TEXTS = frozenset({"$bytes", "$base64", "$wtf8"})  # tagged forms that stand for a text
 _ESCAPED_QUOTE = re.compile(r"""\\(["'])""")
 
 
@@ -92,6 +93,16 @@ def is_tagged(value: dict[str, Any]) -> bool:
     """Whether an object is a tagged form (docs/format/journal.md section 8), not a dictionary."""
     first = next(iter(value), "")
     return first.startswith("$") and not first.startswith("$$")
+
+
+def text_of(value: Any) -> str | None:
+    """A decoded argument that is a text, also one in a tagged form; None: it is none."""
+    if type(value) is str:
+        return value
+    if isinstance(value, dict) and next(iter(value), "") in _TEXTS:
+        found = _untag(value)
+        return found if isinstance(found, str) else None
+    return None
 
 
 def flatten(value: Any) -> Any:

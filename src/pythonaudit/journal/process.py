@@ -80,10 +80,7 @@ class Process:
     @property
     def python_version(self) -> tuple[int, int] | None:
         """Major and minor version of the interpreter."""
-        parts = (self.python or "").split(".")
-        if len(parts) < 2 or not (parts[0].isdecimal() and parts[1].isdecimal()):
-            return None
-        return int(parts[0][:4]), int(parts[1][:4])
+        return parse_version(self.python)
 
     @property
     def is_running(self) -> bool | None:
@@ -131,6 +128,14 @@ def parse_object(text: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def parse_version(python: str | None) -> tuple[int, int] | None:
+    """Major and minor of a version such as `3.11.7`; None: it is unknown, or none."""
+    parts = (python or "").split(".")
+    if len(parts) < 2 or not (parts[0].isdecimal() and parts[1].isdecimal()):
+        return None
+    return int(parts[0][:4]), int(parts[1][:4])
 
 
 @lru_cache

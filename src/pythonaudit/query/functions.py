@@ -16,6 +16,7 @@ from pythonaudit import catalog
 from pythonaudit.journal import layout
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.fields import named_fields
+from pythonaudit.journal.process import parse_version
 
 _SEPARATORS = (",", ":")
 
@@ -126,10 +127,7 @@ def _fields(event: str | None, args: str | None, python: str | None) -> str | No
     if event is None or args is None or catalog.lookup(event) is None:
         return None
     values: list[Any] = json.loads(args)
-    major, _, rest = (python or "").partition(".")
-    minor = rest.partition(".")[0]
-    version = (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
-    named = named_fields(catalog.argument_names(event, len(values), version), values)
+    named = named_fields(catalog.argument_names(event, len(values), parse_version(python)), values)
     return json.dumps(named, ensure_ascii=False, separators=_SEPARATORS) if named else None
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pythonaudit.journal import layout
 from pythonaudit.journal.decode import Event
-from pythonaudit.journal.fields import flatten, is_tagged
+from pythonaudit.journal.fields import text_of
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
 from pythonaudit.journal.survey import Trail
@@ -76,16 +76,16 @@ def _command(event: str, values: Sequence[Any], cwd: str | None) -> Command:
     """What an event says is to be started. Applications can raise it with arguments that make no sense."""
     values = [*values, *[None] * 4]
     if event == "subprocess.Popen":
-        return Command(_words(values[1]), _text(values[0]), _text(values[2]) or cwd)
+        return Command(_words(values[1]), text_of(values[0]), text_of(values[2]) or cwd)
     if event in ("os.exec", "os.posix_spawn"):
-        return Command(_words(values[1]), _text(values[0]), cwd)
+        return Command(_words(values[1]), text_of(values[0]), cwd)
     if event == "os.spawn":
-        return Command(_words(values[2]), _text(values[1]), cwd)
+        return Command(_words(values[2]), text_of(values[1]), cwd)
     if event == "_posixsubprocess.fork_exec":
         tried = _words(values[0])
         return Command(_words(values[1]), tried[0] if len(tried) == 1 else None, cwd)
     if event == "os.system":
-        text = _text(values[0])
+        text = text_of(values[0])
         return Command(("sh", "-c", text) if text is not None else ("sh",), None, cwd)
     return Command(_words(values[0]), None, cwd)  # pty.spawn; forks have none
 
@@ -93,13 +93,6 @@ def _command(event: str, values: Sequence[Any], cwd: str | None) -> Command:
 def _words(value: Any) -> tuple[str, ...]:
     """A command line; words that are not known are empty."""
     if isinstance(value, list):
-        return tuple(_text(word) or "" for word in value if not (isinstance(word, dict) and "$more" in word))
-    text = _text(value)
+        return tuple(text_of(word) or "" for word in value if not (isinstance(word, dict) and "$more" in word))
+    text = text_of(value)
     return (text,) if text is not None else ()
-
-
-def _text(value: Any) -> str | None:
-    """A path or word; None: it is an object of which only the type is known."""
-    if isinstance(value, dict) and is_tagged(value):
-        value = flatten(value) if "$bytes" in value or "$base64" in value or "$wtf8" in value else None
-    return value if isinstance(value, str) else None

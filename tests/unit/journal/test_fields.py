@@ -12,6 +12,7 @@ from pythonaudit.journal.fields import (
     flatten,
     named_fields,
     parse_pairs,
+    text_of,
 )
 
 
@@ -77,6 +78,27 @@ def test_names_of_one_kind_have_one_template() -> None:
 )
 def test_flatten(value: Any, flat: Any) -> None:
     assert flatten(value) == flat
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("/srv", "/srv"),
+        ({"$bytes": "/srv"}, "/srv"),
+        ({"$base64": "/w=="}, r"\xff"),
+        ({"$wtf8": "7bO/"}, r"\udcff"),
+        ({"$bytes": 7}, None),
+        ({"$type": "pathlib.Path"}, None),
+        ({"$length": 9, "$text": "secret"}, None),
+        ({"path": "/srv"}, None),
+        ({}, None),
+        (["/srv"], None),
+        (7, None),
+        (None, None),
+    ],
+)
+def test_text_of(value: Any, text: str | None) -> None:
+    assert text_of(value) == text
 
 
 def test_named_fields_leave_none_out() -> None:
