@@ -85,4 +85,5 @@ class Stream:
 
 
 def _batch(head: SegmentHead) -> str:
-    return f"{PREFIX}{head.header.process.hex()}/{head.header.sequence}"
+    process, sequence, uid = head.key  # whose it is as well: anybody can write the first two
+    return f"{PREFIX}{process}/{sequence}/{uid}"

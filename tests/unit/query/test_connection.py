@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,3 +106,20 @@ def test_nothing_can_be_written(events: Connection, tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             select_ids(events, f"true); {statement}; SELECT (true")
     assert not target.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of others")
+def test_a_segment_that_another_user_calls_the_same_keeps_its_stacks(tmp_path: Path) -> None:
+    for uid, function in ((12345, "theirs"), (0, "ours")):
+        writer = SegmentWriter()
+        writer.thread().event("open", ["/x", "r", 0], stack=[("app.py", 1, function)])
+        path = writer.save(tmp_path)
+        if uid:
+            box = path.parent.with_name(f"u{uid}")
+            box.mkdir()
+            path = path.rename(box / path.name)
+            for one in (box, path):
+                os.chown(one, uid, uid)
+    with stores.open_views(tmp_path) as connection:
+        rows = connection.execute("SELECT uid, function, stack ->> '$[0].function' FROM events").fetchall()
+    assert sorted(rows) == [(0, "ours", "ours"), (12345, "theirs", "theirs")]
