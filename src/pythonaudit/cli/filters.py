@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pythonaudit.query.connection import Connection
 
 LAST = "last"
+HOW_TO_RUN = "record one with 'pythonaudit run -- COMMAND'"
 
 _CATEGORIES = (APPLICATION, *catalog.CATEGORIES)
 _SOURCES = tuple(layout.SOURCES.values())
@@ -201,6 +202,14 @@ def last_run(journal: Journal) -> str:
     Raises:
         PythonAuditError: no run is recorded.
     """
+    runs = find_runs(journal)
+    if not runs:
+        raise PythonAuditError(f"no run is recorded in {journal.directory}", hint=HOW_TO_RUN)
+    return runs[-1]
+
+
+def find_runs(journal: Journal) -> list[str]:
+    """The labels of all runs, in the order in which they were begun."""
     begun: dict[str, int] = {}
 
     def add(label: str | None, begin_ns: int) -> None:
@@ -215,12 +224,9 @@ def last_run(journal: Journal) -> str:
     for recorded in journal.archived.recorded() if journal.archived else ():
         add(recorded.process.run, recorded.begin_ns)
     for head in first.values():
-        decoder = journal.load(head)
-        add(decoder.process.run if decoder else None, head.header.begin_realtime)
-    if not begun:
-        hint = "record one with 'pythonaudit run -- COMMAND'"
-        raise PythonAuditError(f"no run is recorded in {journal.directory}", hint=hint)
-    return max(begun, key=lambda label: begun[label])
+        process = journal.process(head)
+        add(process.run if process else None, head.header.begin_realtime)
+    return sorted(begun, key=lambda label: (begun[label], label))
 
 
 def _name_globs(glob: str) -> list[str]:

@@ -16,13 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pythonaudit.cli import filters
+from pythonaudit.cli.render import amount
 from pythonaudit.cli.times import format_moment, parse_moment
 from pythonaudit.errors import UsageError
 from pythonaudit.journal import layout
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
 from pythonaudit.query.behaviour import find_temporary, load
-from pythonaudit.query.connection import Connection, connect
+from pythonaudit.query.connection import Connection
 from pythonaudit.query.diff import Summary, summarise
 from pythonaudit.query.generalise import Places
 from pythonaudit.query.where import build_query, literal
@@ -80,11 +81,7 @@ def find_sides(journal: Journal, args: argparse.Namespace, texts: Sequence[str],
         StoreError: there is no journal.
     """
     common = filters.select(journal, args, now_ns)
-    with connect(journal) as connection:
-        rows = connection.execute(
-            "SELECT run FROM processes WHERE run IS NOT NULL GROUP BY run ORDER BY min(begin_ns), run"
-        ).fetchall()
-    runs = [str(run) for (run,) in rows]
+    runs = filters.find_runs(journal)
     return [_find(text, runs, common, now_ns) for text in texts]
 
 
@@ -120,8 +117,7 @@ def _label(text: str, runs: Sequence[str]) -> str | None:
         return text if text in runs else None
     back = int(match[1] or 0)
     if back >= len(runs):
-        hint = "record one with 'pythonaudit run -- COMMAND'"
-        raise UsageError(f"{text}: {len(runs)} runs are recorded", hint=hint)
+        raise UsageError(f"{text}: {amount(len(runs), 'run is', 'runs are')} recorded", hint=filters.HOW_TO_RUN)
     return runs[-1 - back]
 
 

@@ -315,11 +315,14 @@ class Journal:
         try:
             with files.open_segment(head.file) as descriptor:
                 data = files.read_segment(descriptor, _ATTRIBUTES_BYTES)
-                if not files.still_holds(descriptor, head.header):
-                    return None
-            return build_process(head.header, parse_segment(data).attributes, head.file.uid)
-        except (FileNotFoundError, FormatError, files.RefusedError):
+                if files.still_holds(descriptor, head.header):
+                    return build_process(head.header, parse_segment(data).attributes, head.file.uid)
+        except FileNotFoundError:
+            pass
+        except (FormatError, files.RefusedError):
             return None
+        moved = self._moved(head)
+        return moved.process if moved else None
 
     def _count_committed(self, descriptor: int) -> dict[int, int]:
         """The same of an earlier copy, which is soon forgotten: its memory is used again and again."""

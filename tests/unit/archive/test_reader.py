@@ -190,3 +190,13 @@ def test_a_damaged_part_costs_that_part(tmp_path: Path, table: str, what: str) -
     assert str(path) in " ".join(archived.problems())
     assert compact(Archive(tmp_path)) == 0  # it is left as it is
     assert lines(archived_journal(tmp_path)) == lines(journal)
+
+
+def test_a_process_whose_segment_has_moved_since_the_look(tmp_path: Path) -> None:
+    write(tmp_path, process=1)
+    journal = archived_journal(tmp_path)
+    (head,) = journal.heads()
+    before = journal.process(head)
+    move(tmp_path)
+    after = journal.process(head)
+    assert before and after and (after.id, after.pid) == (before.id, before.pid)

@@ -15,6 +15,7 @@ from pythonaudit.cli import Parser, filters
 from pythonaudit.errors import PythonAuditError, UsageError
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
+from tests.archives import archived_journal, move
 from tests.journal_writer import BEGIN_NS, SegmentWriter
 
 NOW = BEGIN_NS
@@ -104,6 +105,11 @@ def test_the_last_run_is_the_one_that_began_last(tmp_path: Path) -> None:
     write(tmp_path, 1, BEGIN_NS + 3 * MINUTE, "long", sequence=1)
     write(tmp_path, 4, BEGIN_NS + 4 * MINUTE, None)
     assert filters.last_run(Journal(tmp_path)) == "short"
+    assert filters.find_runs(Journal(tmp_path)) == ["long", "short"]
+    assert move(tmp_path).segments == 5
+    write(tmp_path, 5, BEGIN_NS + 5 * MINUTE, "long")
+    write(tmp_path, 6, BEGIN_NS + MINUTE, "as short")
+    assert filters.find_runs(archived_journal(tmp_path)) == ["long", "as short", "short"]
 
 
 def test_no_run_at_all(tmp_path: Path) -> None:
