@@ -1,6 +1,7 @@
 """What the tests share: the interpreters at hand, the wheel, and environments that it is in.
 
 - `interpreter`: runs the test once with each CPython found, 3.10 to 3.15 (PATH and pyenv).
+- `newest`: the newest of them, for what is slow and has little to do with the interpreter.
 - `wheel`: the distribution, built from a clean copy of the tree; built again only when a file of
   it has changed. Where WHEEL names one, that one.
 - `installed`: for each interpreter, a virtual environment with the wheel in it, and helpers that
@@ -49,8 +50,6 @@ def _one_of_each() -> list[Interpreter]:
 
 
 INTERPRETERS = _one_of_each()
-
-
 #: For what is slow and has little to do with the interpreter: the oldest and the newest.
 EXTREMES = list(dict.fromkeys((INTERPRETERS[0], INTERPRETERS[-1]))) if INTERPRETERS else []
 
@@ -64,6 +63,14 @@ def interpreter(request: pytest.FixtureRequest) -> Interpreter:
     """Each CPython at hand."""
     found: Interpreter = request.param
     return found
+
+
+@pytest.fixture(scope="session")
+def newest() -> Interpreter:
+    """The newest CPython at hand."""
+    if not INTERPRETERS:
+        pytest.skip("no CPython is at hand")
+    return INTERPRETERS[-1]
 
 
 def _fingerprint(tree: Path) -> str:
@@ -246,10 +253,9 @@ def installed(
 
 @pytest.fixture(scope="session")
 def installed_here(
-    install: Callable[[Interpreter], Installed], _installations: dict[Path, Installed]
+    newest: Interpreter, install: Callable[[Interpreter], Installed], _installations: dict[Path, Installed]
 ) -> Installed:
     """The same of the newest interpreter only; shared, so leave it as it is."""
-    newest = INTERPRETERS[-1]
     if newest.base not in _installations:
         _installations[newest.base] = install(newest)
     return _installations[newest.base]

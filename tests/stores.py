@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pythonaudit.archive.ingest import ingest
 from pythonaudit.archive.manifest import Archive
-from pythonaudit.archive.reader import ArchivedSegments
 from pythonaudit.journal.reader import Journal
 from pythonaudit.query.connection import Connection, connect
+from tests.archives import archived_journal
 from tests.journal_writer import SegmentWriter
 
 KINDS = ("journal", "archive", "both")
@@ -28,11 +28,6 @@ def save(directory: Path, writers: Iterable[SegmentWriter], kind: str = "journal
     return directory
 
 
-def open_journal(directory: Path) -> Journal:
-    """The journal with its archive."""
-    return Journal(directory, archived=ArchivedSegments(Archive(directory)))
-
-
 def open_views(directory: Path) -> Connection:
     """The views over both."""
-    return connect(open_journal(directory))
+    return connect(archived_journal(directory))

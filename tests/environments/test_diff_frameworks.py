@@ -13,7 +13,6 @@ import pytest
 
 from pythonaudit.cli.interpreters import Interpreter, unrecorded
 from tests import commands
-from tests.conftest import EXTREMES
 from tests.environments.conftest import Fetch
 
 FLASK = """
@@ -69,13 +68,6 @@ def test_child(monkeypatch, capsys):
 MORE = "import os; os.system('true of-diff')"
 
 
-@pytest.fixture(scope="module", params=EXTREMES[-1:], ids=lambda interpreter: interpreter.version_text)
-def interpreter(request: pytest.FixtureRequest) -> Interpreter:
-    """The newest: it takes long."""
-    found: Interpreter = request.param
-    return found
-
-
 def record(place: Path, label: str, interpreter: Interpreter, packages: Path, files: Mapping[str, str]) -> None:
     """Runs Python on the first of these files, or pytest, in an environment of its own."""
     home = place / label
@@ -103,11 +95,11 @@ def record(place: Path, label: str, interpreter: Interpreter, packages: Path, fi
     ids=["flask", "django", "pytest"],
 )
 def test_only_noise_differs(
-    interpreter: Interpreter, fetch: Fetch, tmp_path: Path, packages: str, file: str, text: str
+    newest: Interpreter, fetch: Fetch, tmp_path: Path, packages: str, file: str, text: str
 ) -> None:
-    fetched = fetch(interpreter, packages)
+    fetched = fetch(newest, packages)
     for label, more in (("a", "pass"), ("b", "pass"), ("more", MORE)):
-        record(tmp_path, label, interpreter, fetched, {file: text.format(more=more)})
+        record(tmp_path, label, newest, fetched, {file: text.format(more=more)})
     quiet = commands.run(tmp_path / "audit", "diff", "a", "b", "--fail")
     assert (quiet.returncode, quiet.stdout.splitlines()[2:], quiet.stderr) == (0, ["no difference"], "")
     lines = commands.run(tmp_path / "audit", "diff", "a", "more", "--format", "jsonl").stdout.splitlines()

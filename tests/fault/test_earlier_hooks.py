@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pythonaudit.cli.interpreters import Interpreter
-from tests.conftest import INTERPRETERS, Installed, Recording
+from tests.conftest import EXTREMES, Installed, Recording
 from tests.fault.ways import OLDEST_AND_NEWEST, record, record_beside
 from tests.recorded import is_whole
 
@@ -53,7 +53,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.fixture(scope="session", params=list(dict.fromkeys((INTERPRETERS[0], INTERPRETERS[-1]))))
+@pytest.fixture(scope="session", params=EXTREMES)
 def with_pth(request: pytest.FixtureRequest, install: Callable[[Interpreter], Installed]) -> Installed:
     """An environment in which `site` runs first_hook.py before us."""
     environment = install(request.param)

@@ -13,7 +13,7 @@ import pytest
 
 from pythonaudit.cli.interpreters import Interpreter
 from pythonaudit.journal import layout
-from tests.conftest import INTERPRETERS, Installed, Recording
+from tests.conftest import Installed, Recording
 from tests.native import failing_calls
 from tests.recorded import SOAK
 
@@ -41,10 +41,10 @@ BEFORE, AFTER = 30, 14
 
 @pytest.fixture(scope="module")
 def environment(
-    install: Callable[[Interpreter], Installed], tmp_path_factory: pytest.TempPathFactory
+    newest: Interpreter, install: Callable[[Interpreter], Installed], tmp_path_factory: pytest.TempPathFactory
 ) -> Installed:
     """One of its own, whose recorder can be killed at each call."""
-    installed = install(INTERPRETERS[-1])
+    installed = install(newest)
     built = failing_calls.build(tmp_path_factory.mktemp("killed"), "_recorder", installed.interpreter)
     shutil.copy(built, installed.purelib / "pythonaudit")
     return installed

@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import INTERPRETERS, TIMEOUT_SECONDS, Installed, Recording
+from tests.conftest import EXTREMES, TIMEOUT_SECONDS, Installed, Recording
 
 WAYS = ("site", "preload")
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do this to a process")
 #: For what takes long, or where the version matters little.
 OLDEST_AND_NEWEST = pytest.mark.parametrize(
     "interpreter",
-    list(dict.fromkeys((INTERPRETERS[0], INTERPRETERS[-1]))),
+    EXTREMES,
     ids=lambda i: i.version_text,
     indirect=True,
     scope="session",

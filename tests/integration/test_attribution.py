@@ -18,7 +18,8 @@ from pythonaudit.archive.ingest import ingest
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.cli.interpreters import Interpreter, unrecorded
 from pythonaudit.journal.decode import Event
-from tests import commands, stores
+from tests import commands
+from tests.archives import archived_journal
 from tests.conftest import EXTREMES
 from tests.wheels import build_wheel, pip
 
@@ -47,7 +48,7 @@ class Site:
 
 
 def opened(directory: Path) -> dict[str, Event]:
-    events = stores.open_journal(directory).events()
+    events = archived_journal(directory).events()
     names = ((event, event.fields.get("path")) for event in events if event.event == "open")
     return {path[9:]: event for event, path in names if isinstance(path, str) and path.startswith("/nowhere/")}
 
@@ -62,9 +63,9 @@ def told(event: Event) -> str:
     return " ".join(filter(None, (package.name, package.version))) if package else ""
 
 
-@pytest.fixture(scope="module", params=EXTREMES[-1:], ids=lambda interpreter: interpreter.version_text)
+@pytest.fixture(scope="module", params=EXTREMES, ids=lambda interpreter: interpreter.version_text)
 def interpreter(request: pytest.FixtureRequest) -> Interpreter:
-    """The newest: it takes long."""
+    """The oldest and the newest: it takes long."""
     found: Interpreter = request.param
     return found
 
@@ -108,7 +109,7 @@ def test_pip_is_who_runs_what_it_has_vendored(site: Site, store: Path) -> None:
     assert commands.run(store, *words, env=environment).returncode == 0
     vendored = [
         event
-        for event in stores.open_journal(store).events()
+        for event in archived_journal(store).events()
         if event.code_frame and "/pip/_vendor/" in event.code_frame[0]
     ]
     assert len(vendored) > 50
@@ -228,7 +229,7 @@ def test_what_is_archived_stays(site: Site, store: Path) -> None:
     """After an upgrade, or where nothing of it is installed: as it was when it was archived."""
     site.install("leaving", "4.0", {"leaving.py": OPEN})
     site.run(store, "import leaving; leaving.act('x')")
-    ingest(stores.open_journal(store), Archive(store))
+    ingest(archived_journal(store), Archive(store))
     pip(site.python, "uninstall", "-y", "leaving")
     assert told(opened(store)["x"]) == "leaving 4.0"
 

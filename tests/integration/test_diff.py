@@ -15,7 +15,6 @@ import pytest
 
 from pythonaudit.cli.interpreters import Interpreter, unrecorded
 from tests import commands
-from tests.conftest import EXTREMES
 from tests.wheels import build_wheel
 
 #: Files, temporary names, a server on any port, children, pickles, a database, its own id.
@@ -103,16 +102,9 @@ class Workshop:
         return said
 
 
-@pytest.fixture(scope="module", params=EXTREMES[-1:], ids=lambda interpreter: interpreter.version_text)
-def interpreter(request: pytest.FixtureRequest) -> Interpreter:
-    """The newest: it takes long."""
-    found: Interpreter = request.param
-    return found
-
-
 @pytest.fixture
-def workshop(tmp_path: Path, interpreter: Interpreter) -> Workshop:
-    return Workshop(tmp_path, interpreter)
+def workshop(tmp_path: Path, newest: Interpreter) -> Workshop:
+    return Workshop(tmp_path, newest)
 
 
 def acts(said: dict[str, Any], side: str = "new") -> set[tuple[str, str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pythonaudit.cli.interpreters import unrecorded
-from tests.conftest import INTERPRETERS, NOT_SOURCES, ROOT, SOURCES
+from tests.conftest import EXTREMES, NOT_SOURCES, ROOT, SOURCES
 
 
 def run(*command: str | Path, **variables: str) -> str:
@@ -30,7 +30,7 @@ def content(directory: Path) -> set[str]:
     }
 
 
-@pytest.fixture(params=[INTERPRETERS[0], INTERPRETERS[-1]], ids=lambda i: i.version_text)
+@pytest.fixture(params=EXTREMES, ids=lambda i: i.version_text)
 def python(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The interpreter of a fresh environment with pip."""
     run(request.param.base, "-m", "venv", tmp_path / "venv")

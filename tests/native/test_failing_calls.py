@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pythonaudit.cli.interpreters import Interpreter
-from tests.conftest import INTERPRETERS, Installed, Recording
+from tests.conftest import EXTREMES, Installed, Recording
 from tests.native import failing_calls
 from tests.recorded import SOAK, lost
 
@@ -101,7 +101,7 @@ class Failing:
         return Failed(recording, Recording(runtime / "pythonaudit", recording.completed))
 
 
-@pytest.fixture(scope="module", params=sorted({INTERPRETERS[0], INTERPRETERS[-1]}, key=lambda i: i.version))
+@pytest.fixture(scope="module", params=EXTREMES)
 def environment(request: pytest.FixtureRequest, install: Callable[[Interpreter], Installed]) -> Installed:
     """The oldest interpreter and the newest, each in an environment of its own."""
     return install(request.param)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pythonaudit.cli.interpreters import Interpreter
-from tests.conftest import INTERPRETERS, ROOT
+from tests.conftest import EXTREMES, ROOT
 
 PROGRAM = """
 import sys
@@ -32,9 +32,7 @@ def include(interpreter: Interpreter) -> str:
     return subprocess.run([interpreter.base, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
 
 
-@pytest.fixture(
-    scope="module", params=[INTERPRETERS[0], INTERPRETERS[-1]], ids=lambda i: f"headers-{i.version_text}"
-)
+@pytest.fixture(scope="module", params=EXTREMES, ids=lambda i: f"headers-{i.version_text}")
 def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package with a recorder built by the oldest or the newest headers at hand."""
     headers = include(request.param)

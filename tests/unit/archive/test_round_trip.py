@@ -10,13 +10,9 @@ from pythonaudit.archive.compact import compact
 from pythonaudit.archive.ingest import ingest
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.journal.reader import Journal
-from tests import stores
+from tests.archives import archived_journal, lines
 from tests.golden.regenerate import GOLDEN
 from tests.journals import SAMPLES
-
-
-def lines(journal: Journal) -> list[bytes]:
-    return [event.to_json() for event in journal.events()]
 
 
 def save(directory: Path, data: bytes, sequence: int = 0) -> None:
@@ -36,7 +32,7 @@ def test_every_sample(tmp_path: Path, name: str) -> None:
     report = ingest(journal, archive)
     assert (report.segments, report.events) == (1, len(expected))
     assert archive.problems() == []
-    read = stores.open_journal(tmp_path)
+    read = archived_journal(tmp_path)
     assert lines(read) == expected
     assert read.survey().trails == survey.trails
     assert read.survey().counts == survey.counts
@@ -57,10 +53,10 @@ def test_all_together(tmp_path: Path, batch_bytes: int) -> None:
     archive = Archive(tmp_path)
     report = ingest(Journal(tmp_path), archive, batch_bytes=batch_bytes)
     assert report.batches == len(archive.entries()) == (len(SAMPLES) if batch_bytes == 1 else 1)
-    assert lines(stores.open_journal(tmp_path)) == expected
-    assert [event.to_json() for event in stores.open_journal(tmp_path).tail(50)] == last
-    assert ingest(stores.open_journal(tmp_path), archive).segments == 0
+    assert lines(archived_journal(tmp_path)) == expected
+    assert [event.to_json() for event in archived_journal(tmp_path).tail(50)] == last
+    assert ingest(archived_journal(tmp_path), archive).segments == 0
     together = compact(archive)
     assert together == (len(SAMPLES) if batch_bytes == 1 else 0)
     assert len(archive.entries()) == 1
-    assert lines(stores.open_journal(tmp_path)) == expected
+    assert lines(archived_journal(tmp_path)) == expected
