@@ -46,18 +46,29 @@ def copies(data: Bytes, start: Column, length: Column) -> pa.Array:
 
 
 def _views(data: Bytes, start: Column, length: Column) -> list[pa.Buffer]:
+    if len(data) < _INLINE_BYTES:
+        data = bytes(data).ljust(_INLINE_BYTES, b"\0")
     found = np.zeros((len(start), 4), np.int32)
     found[:, 0] = length
-    places = len(data) - _INLINE_BYTES + 1
-    at = np.minimum(start, places - 1)
-    found[:, 1] = np.ndarray(places, np.int32, data, strides=(1,))[at]
+    last = len(data) - _INLINE_BYTES  # the last place with a whole view of bytes behind it
+    at = np.minimum(start, last)
+    found[:, 1] = np.ndarray(last + 1, np.int32, data, strides=(1,))[at]
     found[:, 3] = start
     short = np.flatnonzero(length <= _INLINE_BYTES)
     if len(short):
-        inside = np.ndarray((places, _INLINE_BYTES), np.uint8, data, strides=(1, 1))[at[short]]
+        inside = _windows(data)[at[short]]
+        late = np.flatnonzero(start[short] > last)
+        if len(late):
+            inside[late] = _windows(bytes(data[last:]) + bytes(_INLINE_BYTES))[start[short[late]] - last]
         inside[np.arange(_INLINE_BYTES) >= length[short, None]] = 0
         found[short, 1:] = inside.view(np.int32)
     return [pa.py_buffer(found), pa.py_buffer(data)]
+
+
+def _windows(data: Bytes) -> Column:
+    """So many bytes from each place on."""
+    found: Column = np.ndarray((len(data) - _INLINE_BYTES + 1, _INLINE_BYTES), np.uint8, data, strides=(1, 1))
+    return found
 
 
 def rank(numbers: Column, size: int) -> tuple[Column, Column]:
