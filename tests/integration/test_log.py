@@ -194,7 +194,6 @@ def test_brackets_in_a_message_are_taken_literally_too(tmp_path: Path) -> None:
             "argument --process: 'xyz' is no beginning of a process id: write hexadecimal digits;"
             " see 'pythonaudit log --help'",
         ),
-        (["--where", "1", "-f"], "--where and --follow do not go together; use the other filters"),
     ],
 )
 def test_wrong_usage(trail: Path, words: list[str], line: str) -> None:

@@ -46,11 +46,14 @@ def ticking(installed_here: Installed, tmp_path: Path) -> Any:
         process.communicate()
 
 
-def test_follow(ticking: Callable[[], Callable[[str], None]], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "words", [("--event", "tick *"), ("--where", "event LIKE 'tick %' AND stack ->> '$[0].line' = '3'")]
+)
+def test_follow(ticking: Callable[[], Callable[[str], None]], tmp_path: Path, words: tuple[str, ...]) -> None:
     """What was there comes first, then what running processes raise, also those that begin later."""
     first = ticking()
     first("tick 1")
-    follower = commands.start(tmp_path, "log", "-f", "--event", "tick *", "--format", "jsonl")
+    follower = commands.start(tmp_path, "log", "-f", *words, "--format", "jsonl")
     assert follower.stdout is not None and follower.stderr is not None
 
     def read() -> str:

@@ -1,4 +1,4 @@
-"""The events of one segment as a table of the archive (schema.EVENTS), ordered by time.
+"""The events of one segment as a table of the archive (schema.EVENTS).
 
 What is the same for many events is looked at once: names, and pairs of name and arguments.
 """
@@ -43,15 +43,19 @@ TEXT_MAX_BYTES = 64 << 20  # of a segment's events, that stand once in the segme
 FIELDS_MAX_BYTES = 256 << 20  # the same of fields, which are made of names; they can be made again
 
 
-def build_events(decoder: SegmentDecoder, stacks: Column | None, batch: str) -> pa.Table:
+def build_events(
+    decoder: SegmentDecoder, stacks: Column | None, batch: str, rows: Column | None = None
+) -> pa.Table:
     """The events of a segment; columns of text that repeats are dictionaries.
 
     Args:
         decoder: of the segment.
         stacks: the id in the batch of each of its stacks, as `Trie.add` gives them; None: the same as there.
         batch: the name of the batch.
+        rows: which of its events, in which order; None: all, by time.
     """
-    _, rows = order_rows(decoder.segment.events, {})
+    if rows is None:
+        _, rows = order_rows(decoder.segment.events, {})
     events = decoder.segment.events.take(rows)
     names = arrow.names_of(decoder, events)
     shared = arrow.batch(decoder, rows, _SHARED_SCHEMA)

@@ -130,7 +130,7 @@ class Batch:
             self._archive.note(self._entry.batch, f"{missing} events of {row['file']} are not there")
         segment = _build_segment(header, row, table, self._stacks)
         decoder = SegmentDecoder(segment, row["uid"], attribution=_attribution(table))
-        decoder.process = process
+        decoder.process, decoder.batch = process, self._entry.batch
         return decoder
 
     @cached_property

@@ -14,10 +14,10 @@ import argparse
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pythonaudit import catalog
 from pythonaudit.archive.manifest import Archive
@@ -100,51 +100,25 @@ class Selection:
 
     def events(self, journal: Journal) -> Iterator[Event]:
         """The selected events, oldest first."""
-        return self._narrow(journal, journal.events(self.wanted))
+        return journal.events(self._exact(journal))
 
-    def tail(self, journal: Journal, count: int) -> Iterable[Event]:
+    def tail(self, journal: Journal, count: int) -> list[Event]:
         """The last of them, oldest first."""
-        if self.where is None:
-            return journal.tail(count, self.wanted)
-        # Which they are, first: ids, times and processes of so many. Then only the segments that hold these.
-        rows = self._rows(
-            journal, f"ORDER BY time DESC, time_ns DESC, process DESC, slot DESC, number DESC LIMIT {count}"
-        )
-        if not rows:
-            return []
-        ids = {id_ for id_, _, _ in rows}
-        times = [time_ns for _, time_ns, _ in rows]
-        narrow = replace(
-            self.wanted,
-            since_ns=min(times),
-            until_ns=max(times) + 1,
-            processes=tuple({process for _, _, process in rows}),
-        )
-        return [event for event in journal.events(narrow) if event.id in ids]
+        return journal.tail(count, self._exact(journal))
 
     def follow(self, journal: Journal, last: int | None, stop: threading.Event) -> Iterator[Event]:
-        """The last of them (None: all), then new ones as they come.
+        """The last of them (None: all), then new ones as they come."""
+        return journal.follow(self._exact(journal), stop, last)
 
-        Raises:
-            UsageError: `--where` was given: it is asked of what is there, not of what comes.
+    def _exact(self, journal: Journal) -> EventFilter:
+        """All that is asked. `--where` is asked of each segment when it is read, so nothing is kept of others; a
+        SELECT within it sees everything, and is answered anew each time.
         """
-        if self.where is not None:
-            raise UsageError("--where and --follow do not go together", hint="use the other filters")
-        return journal.follow(self.wanted, stop, last)
-
-    def _narrow(self, journal: Journal, events: Iterator[Event]) -> Iterator[Event]:
         if self.where is None:
-            return events
-        ids = {id_ for id_, _, _ in self._rows(journal)}
-        return (event for event in events if event.id in ids)
+            return self.wanted
+        from pythonaudit.query.given import Given
 
-    def _rows(self, journal: Journal, order: str = "") -> list[list[Any]]:
-        """Id, time (nanoseconds since 1970) and process of what is selected."""
-        from pythonaudit.query.results import Result
-
-        with self.connect(journal) as connection:
-            query = f"SELECT id, time_ns, process FROM ({self.query()}) {order}"
-            return list(Result(connection, query, "--where").rows())
+        return replace(self.wanted, condition=Given(journal, self.wanted).condition(self.where))
 
     def connect(self, journal: Journal) -> Connection:
         """A connection to the views, for `query`; parts and segments that cannot hold a wanted event are left out."""

@@ -289,6 +289,10 @@ class SegmentDecoder:
         uid: owner of its file.
         report: is told of damage that is found later: arguments are looked at when they are asked for.
         attribution: of its events to packages; None: by what is installed now.
+
+    Attributes:
+        process: who recorded.
+        batch: of the archive, in which it is; empty: it is in the journal.
     """
 
     def __init__(
@@ -302,10 +306,16 @@ class SegmentDecoder:
         self._attribution = attribution
         self._report = report or segment.damage.append
         self.process = build_process(segment.header, segment.attributes, uid)
+        self.batch = ""
         self._names: dict[int, Name] = {}
         self._threads: dict[tuple[int, int, int, int], Thread] = {}
         self.contexts = Contexts(segment, self._report)
         self._said = self._said_bytes = 0
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What names the segment: process, sequence and owner."""
+        return self.process.id, self.segment.header.sequence, self.process.uid
 
     @cached_property
     def stacks(self) -> Stacks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -21,6 +21,9 @@ from pythonaudit.journal.chunks import Header
 from pythonaudit.journal.contexts import Condition
 from pythonaudit.journal.decode import Event, SegmentDecoder
 from pythonaudit.journal.segment import Column
+
+# Which of some rows of a segment are wanted.
+RowCondition = Callable[[SegmentDecoder, Column], Column]
 
 
 class Identified(Protocol):
@@ -57,6 +60,7 @@ class EventFilter:
         contexts: a field of the context and a glob on its text or JSON; unlike the others, all must hold.
         text: occurs in the name or the arguments, in upper or lower case.
         without: id of a process that is not wanted, whatever the others say; empty: none.
+        condition: a further one on rows; it is asked last, of those that can be wanted.
     """
 
     names: tuple[str, ...] = ()
@@ -72,6 +76,7 @@ class EventFilter:
     contexts: tuple[tuple[str, str], ...] = ()
     text: str | None = None
     without: str = ""
+    condition: RowCondition | None = None
 
     def wants_segment(self, header: Header, end_ns: int | None) -> bool:
         """Whether a segment can hold wanted events; `end_ns`: none of them is younger."""
@@ -94,6 +99,16 @@ class EventFilter:
 
     def mask(self, decoder: SegmentDecoder) -> Column | None:
         """Which rows of a segment can be wanted; None: all of them."""
+        mask = self._cheap_mask(decoder)
+        if self.condition is None:
+            return mask
+        rows = np.arange(len(decoder.segment.events)) if mask is None else np.flatnonzero(mask)
+        found = np.zeros(len(decoder.segment.events), bool)
+        if len(rows):
+            found[rows] = self.condition(decoder, rows)
+        return found
+
+    def _cheap_mask(self, decoder: SegmentDecoder) -> Column | None:
         if not self.wants_process(decoder.process):
             return np.zeros(len(decoder.segment.events), bool)
         events = decoder.segment.events
@@ -142,8 +157,8 @@ class EventFilter:
 
     @property
     def asks_of_details(self) -> bool:
-        """Whether something is asked that only recorded events tell: arguments, context, who did it."""
-        return bool(self.paths or self.packages or self.contexts or self.text)
+        """Whether something is asked that only recorded events tell: arguments, context, who did it, or in SQL."""
+        return bool(self.paths or self.packages or self.contexts or self.text or self.condition)
 
     @property
     def is_settled_by_mask(self) -> bool:

@@ -11,7 +11,7 @@ loads no extension and takes no more memory than `MEMORY`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -25,6 +25,7 @@ from pythonaudit.archive.manifest import Archive, Entry, Part
 from pythonaudit.archive.parts import is_sound, read_part
 from pythonaudit.archive.reader import ArchivedSegments
 from pythonaudit.errors import UsageError
+from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
 from pythonaudit.query import functions
@@ -47,14 +48,18 @@ _KEPT_BATCHES = 16
 _REST = re.compile(r"\n\nLINE|\s+Candidate functions:|\s+Possible solutions:")
 _PREFIX = re.compile(r"^\w+ Error: ")
 _EVERYTHING = EventFilter()
+_NOTHING: Mapping[str, SegmentDecoder] = {}
 
 
-def connect(journal: Journal, wanted: EventFilter = _EVERYTHING) -> Connection:
+def connect(
+    journal: Journal, wanted: EventFilter = _EVERYTHING, at_hand: Mapping[str, SegmentDecoder] = _NOTHING
+) -> Connection:
     """A connection with all views.
 
     Args:
         journal: with its archive; what is damaged in either is noted there, and left out.
         wanted: parts and segments that cannot hold a wanted event are left out. It is no filter of rows.
+        at_hand: segments whose stacks need not be looked for, by batch; whoever gives it can change it.
 
     Raises:
         StoreError: there is neither journal nor archive, or one may not be read.
@@ -79,7 +84,7 @@ def connect(journal: Journal, wanted: EventFilter = _EVERYTHING) -> Connection:
     _allow(connection, [path for paths in parts.values() for path in paths])
     for table, columns in schema.TABLES.items():
         _create_base(connection, table, columns, parts[table], getattr(live, table))
-    _create_functions(connection, archive, entries, live)
+    _create_functions(connection, archive, entries, live, at_hand)
     for statement in _CLOSED[:-1]:
         connection.execute(statement)
     for view in VIEWS:
@@ -144,8 +149,18 @@ def _create_base(connection: Connection, table: str, columns: pa.Schema, paths: 
     connection.execute(f"CREATE VIEW all_{table} AS {query}")
 
 
-def _create_functions(connection: Connection, archive: Archive, entries: list[Entry], live: LiveTables) -> None:
+def _create_functions(
+    connection: Connection,
+    archive: Archive,
+    entries: list[Entry],
+    live: LiveTables,
+    at_hand: Mapping[str, SegmentDecoder],
+) -> None:
     by_batch = {entry.batch: entry for entry in entries}
+
+    def find(batch: str) -> functions.Frames:
+        decoder = at_hand.get(batch)
+        return functions.SegmentFrames(decoder) if decoder else load(batch)
 
     @lru_cache(_KEPT_BATCHES)
     def load(batch: str) -> functions.Frames:
@@ -163,7 +178,7 @@ def _create_functions(connection: Connection, archive: Archive, entries: list[En
     made: list[tuple[str, Callable[..., Any], list[Any]]] = [
         ("resolve_path", functions.resolve_path, [text, text]),
         ("event_fields", functions.event_fields, [text, text, text]),
-        ("stack_frames", functions.stack_frames(load), [text, number]),
+        ("stack_frames", functions.stack_frames(find), [text, number]),
     ]
     for name, function, parameters in made:
         # Words, not enumerations: these have moved between versions of DuckDB.

@@ -16,7 +16,7 @@ from pythonaudit.archive.segments import build_row
 from pythonaudit.archive.trie import build_stacks
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.filters import EventFilter
-from pythonaudit.journal.reader import Journal, SegmentHead
+from pythonaudit.journal.reader import Journal, Key, SegmentHead
 
 PREFIX = "live:"
 
@@ -33,7 +33,7 @@ class LiveTables:
         self._journal = journal
         self._heads = journal.heads()
         self._wanted = [head for head in self._heads if wanted.wants_segment(head.header, head.end_ns)]
-        self._by_batch = {_batch(head): head for head in self._heads}
+        self._by_batch = {name_batch(head.key): head for head in self._heads}
         self.events = Stream(schema.EVENTS, self._events)
         self.stacks = Stream(schema.STACKS, self._stacks)
         self.segments = Stream(schema.SEGMENTS, self._segments)
@@ -45,15 +45,15 @@ class LiveTables:
 
     def _events(self) -> Iterator[pa.Table]:
         for head, decoder in self._loaded(self._wanted):
-            yield build_events(decoder, None, _batch(head))
+            yield build_events(decoder, None, name_batch(head.key))
 
     def _stacks(self) -> Iterator[pa.Table]:
         for head, decoder in self._loaded(self._wanted):
-            yield build_stacks(decoder, _batch(head))
+            yield build_stacks(decoder, name_batch(head.key))
 
     def _segments(self) -> Iterator[pa.Table]:
         for head, decoder in self._loaded(self._heads):
-            row = build_row(decoder, head.file.path.name, _batch(head), decoder.segment.damage)
+            row = build_row(decoder, head.file.path.name, name_batch(head.key), decoder.segment.damage)
             yield pa.Table.from_pylist([row], schema.SEGMENTS)
 
     def _loaded(self, heads: list[SegmentHead]) -> Iterator[tuple[SegmentHead, SegmentDecoder]]:
@@ -84,6 +84,7 @@ class Stream:
             yield from table.cast(self._columns).to_batches()
 
 
-def _batch(head: SegmentHead) -> str:
-    process, sequence, uid = head.key  # whose it is as well: anybody can write the first two
+def name_batch(key: Key) -> str:
+    """What stands in the column `batch` of a segment of the journal."""
+    process, sequence, uid = key
     return f"{PREFIX}{process}/{sequence}/{uid}"
