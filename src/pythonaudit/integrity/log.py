@@ -7,17 +7,22 @@ log.read_checkpoint()
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pythonaudit.durable import sync_directory, write_durably
 from pythonaudit.errors import FormatError, StoreError
 
 FORMAT = 1
-FILE_BYTES = 16 << 20  # a file that is larger is followed by another
+FILE_BYTES = 16 << 20  # a file that is larger is followed by another, and compressed
 _SUFFIX = ".jsonl"
+_COMPRESSED = ".jsonl.gz"
+_LEVEL = 1  # most of it is hashes, which no effort makes smaller
 _DIGITS = 16
 _BLOCK = 1 << 20
 
@@ -42,7 +47,8 @@ class Log:
         return bool(self.files())
 
     def files(self) -> list[tuple[int, Path]]:
-        """Number of the first record, and path, of each file, in order.
+        """Number of the first record, and path, of each file, in order. One that is there twice, since its writer
+        was killed while he compressed it, is given as it was.
 
         Raises:
             StoreError: they may not be read.
@@ -53,11 +59,15 @@ class Log:
             return []
         except OSError as error:
             raise StoreError(f"{self.root}: {error.strerror}", hint="run it as the directory's owner") from None
-        stems = (name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
-        return sorted((int(s), self.path(int(s))) for s in stems if len(s) == _DIGITS and s.isdecimal())
+        found: dict[int, Path] = {}
+        for name in sorted(names, reverse=True):  # the compressed ones first
+            stem, dot, suffix = name.partition(".")
+            if len(stem) == _DIGITS and stem.isdecimal() and dot + suffix in (_SUFFIX, _COMPRESSED):
+                found[int(stem)] = self.root / name
+        return sorted(found.items())
 
     def path(self, first: int) -> Path:
-        """Where the file lies that begins with a record."""
+        """Where the file lies that begins with a record, as long as it is written to."""
         return self.root / f"{first:0{_DIGITS}d}{_SUFFIX}"
 
     def lines(self) -> Iterator[bytes]:
@@ -96,18 +106,36 @@ class Log:
 def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
     """The whole lines of a file from an offset on, each without its line feed and with where it ends.
 
+    Args:
+        path: of the file, which can be compressed.
+        offset: in what it holds.
+
     Raises:
+        FormatError: it is compressed, and damaged.
         StoreError: it cannot be read.
     """
     try:
-        with open(path, "rb", _BLOCK) as file:
+        with gzip.open(path) if path.name.endswith(_COMPRESSED) else open(path, "rb", _BLOCK) as file:
             file.seek(offset)
             for line in file:
                 if line.endswith(b"\n"):
                     offset += len(line)
                     yield line[:-1], offset
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise FormatError(f"{path.name}: {error}") from None
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from None
+
+
+def compress(path: Path) -> None:
+    """Makes a file of the log small, to which nothing will be added.
+
+    Raises:
+        OSError: it could not be written; then it is there as it was.
+    """
+    write_durably(path.with_suffix(_COMPRESSED), gzip.compress(path.read_bytes(), _LEVEL, mtime=0))
+    path.unlink()
+    sync_directory(path.parent)
 
 
 def parse_record(line: bytes) -> dict[str, Any]:

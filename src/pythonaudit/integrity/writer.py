@@ -24,7 +24,7 @@ from pythonaudit.durable import sync_directory, write_durably
 from pythonaudit.errors import FormatError, StoreError
 from pythonaudit.integrity import notes
 from pythonaudit.integrity.keys import PrivateKeys
-from pythonaudit.integrity.log import FILE_BYTES, FORMAT, Log, build_record, read_lines
+from pythonaudit.integrity.log import FILE_BYTES, FORMAT, Log, build_record, compress, read_lines
 from pythonaudit.integrity.state import State
 
 EPOCH_SECONDS = 3600
@@ -50,7 +50,7 @@ class Writer:
         self.keys = PrivateKeys(private or Path(directory) / "keys" / "private")
         self.state = State()
         self._epoch_ns = int(epoch_seconds * _SECOND_NS)
-        self._file, self._read = self.log.path(0), 0  # the last file, and how much of it the state has
+        self._first, self._read = 0, 0  # record with which the last file begins, and how much of it the state has
         self._key: notes.PrivateKey | None = None
         self._thread = threading.Lock()
         self._descriptor = -1
@@ -76,9 +76,8 @@ class Writer:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 self._catch_up()
-                self._descriptor = os.open(
-                    self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
-                )
+                last = self.log.path(self._first)
+                self._descriptor = os.open(last, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 try:
                     os.ftruncate(self._descriptor, self._read)  # what is behind was being written by one now dead
                     if self.state.tree.size:
@@ -184,13 +183,14 @@ class Writer:
     def _catch_up(self) -> None:
         """Reads what is new; the first time, checks it against the checkpoint."""
         checkpoint = self._parse(self.log.read_checkpoint())
-        for first, path in self.log.files():
-            if path < self._file:
+        files = self.log.files()
+        for first, path in files:
+            if first < self._first:
                 continue
-            if path != self._file:
+            if first > self._first:
                 if first != self.state.tree.size:
                     raise FormatError(f"{path.name}: begins with record {first}, not {self.state.tree.size}")
-                self._file, self._read = path, 0
+                self._first, self._read = first, 0
             for line, end in read_lines(path, self._read):
                 self.state.add(line)
                 self._read = end
@@ -200,6 +200,9 @@ class Writer:
                     self._covered = checkpoint[0]
         if checkpoint and self._covered < checkpoint[0]:
             raise FormatError(f"{self.state.tree.size} records, where the checkpoint covers {checkpoint[0]}")
+        for first, path in files[:-1]:
+            if path == self.log.path(first):
+                compress(path)
 
     def _parse(self, note: str | None) -> tuple[int, bytes] | None:
         if note is None:
@@ -252,5 +255,5 @@ class Writer:
         path = self.log.path(self.state.tree.size)
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         os.close(self._descriptor)
-        self._descriptor, self._file, self._read = descriptor, path, 0
-        sync_directory(self.log.root)
+        self._descriptor, self._first, self._read = descriptor, self.state.tree.size, 0
+        sync_directory(self.log.root)  # the file before is compressed by whoever holds the lock next

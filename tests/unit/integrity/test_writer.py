@@ -1,10 +1,11 @@
 """The log as its writers leave it: several of them, epochs, and what somebody changed in between."""
 
+import gzip
 from pathlib import Path
 
 import pytest
 
-from pythonaudit.errors import StoreError
+from pythonaudit.errors import FormatError, StoreError
 from pythonaudit.integrity import log as logs
 from pythonaudit.integrity import notes
 from pythonaudit.integrity.log import Log, parse_record
@@ -57,10 +58,43 @@ def test_files_follow_each_other(writer: Writer, tmp_path: Path, monkeypatch: py
         with writer.lock():
             writer.append("quiet")
             writer.checkpoint()
-    assert len(Log(tmp_path).files()) > 2
+    paths = [path for _, path in Log(tmp_path).files()]
+    assert len(paths) > 2
+    assert [path.suffix for path in paths] == [".gz"] * (len(paths) - 1) + [".jsonl"]
     with Writer(tmp_path).lock() as state:
         assert state.tree.size == 43
     assert len(kinds(tmp_path)) == 43
+
+
+def test_another_writer_comes_late(writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pythonaudit.integrity.writer.FILE_BYTES", 1000)
+    other = Writer(tmp_path)
+    with other.lock():
+        other.append("quiet")
+        other.checkpoint()
+    for _ in range(40):
+        with writer.lock():
+            writer.append("quiet")
+            writer.checkpoint()
+    with other.lock() as state:
+        assert state.tree.root() == writer.state.tree.root()
+
+
+def test_a_file_that_is_there_both_ways(writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pythonaudit.integrity.writer.FILE_BYTES", 1000)
+    for _ in range(40):
+        with writer.lock():
+            writer.append("quiet")
+            writer.checkpoint()
+    first = tmp_path / "seal" / "0000000000000000.jsonl.gz"
+    first.with_suffix("").write_bytes(gzip.decompress(first.read_bytes()))
+    assert len(kinds(tmp_path)) == 43
+    with Writer(tmp_path).lock():
+        assert not first.with_suffix("").exists()
+    assert len(kinds(tmp_path)) == 43
+    first.write_bytes(first.read_bytes()[:-20])
+    with pytest.raises(FormatError):
+        kinds(tmp_path)
 
 
 def test_an_epoch_ends_and_its_key_is_gone(writer: Writer, tmp_path: Path) -> None:
