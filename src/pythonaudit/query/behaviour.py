@@ -87,7 +87,7 @@ class Row:
 
 
 def load(connection: Connection, events: str, places: Places) -> Iterator[Row]:
-    """The rows; one thing may come in several.
+    """The rows, by when each was first; one thing may come in several.
 
     Args:
         connection: to the views.
@@ -210,15 +210,16 @@ def build_query(events: str) -> str:
     FROM (
         SELECT kind, {_own_pid("was")} AS what, {_own_pid("was_target")} AS target, its_port AS port, asked,
             package, version, file, line, function, count(*) AS count,
-            arg_min({{'was': was, 'was_target': was_target, 'id': id}}, time) AS first
+            arg_min({{'was': was, 'was_target': was_target, 'id': id, 'time_ns': time_ns}}, time_ns) AS first
         FROM named WHERE was IS NOT NULL GROUP BY ALL
     )
+    ORDER BY first.time_ns, first.id
     """
 
 
 _COLUMNS = (
-    "event, category, template, args, path, full_path, full_target, address, port, command, module, url, id, time,"
-    " process, slot, number, host, pid, batch, stack_id, file, line, function, package, version"
+    "event, category, template, args, path, full_path, full_target, address, port, command, module, url, id,"
+    " time_ns, process, slot, number, host, pid, batch, stack_id, file, line, function, package, version"
 )
 
 

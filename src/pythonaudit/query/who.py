@@ -130,7 +130,7 @@ def build_query(act: str, pattern: str, events: str) -> str:
         conditions.append(known.condition)
     return f"""
         SELECT package, version, count(*) AS count, min(time) AS first, max(time) AS last,
-            file, line, function, arg_max({known.shown}, time) AS example
+            file, line, function, arg_max({known.shown}, time_ns) AS example
         FROM ({events}) AS events
         WHERE {" AND ".join(conditions)}
         GROUP BY package, version, file, line, function
