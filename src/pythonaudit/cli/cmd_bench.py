@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from pythonaudit.cli import tables
 from pythonaudit.cli.costs import Bench, Cost
-from pythonaudit.cli.render import Output, Screen, csv_line, json_line, progress, say
+from pythonaudit.cli.render import Output, Screen, progress, say
 
 _EPILOG = """\
 Measures for about 15 seconds: how many instructions a Python executes that is not recorded, with this package
@@ -19,13 +19,21 @@ nothing, over an audit hook in C that does nothing, and beside a hook in Python.
 many rounds, with the middle half of them. Nothing is left behind.
 """
 
-_COLUMNS = ("what", "goal", "here", "middle half")
+_TITLES = ("what", "goal", "here", "middle half")
+_COLUMNS = {
+    **dict.fromkeys(("name", "text", "goal"), "text"),
+    **dict.fromkeys(("value", "low", "high"), "fraction"),
+    **dict.fromkeys(("unit", "method"), "text"),
+    "rounds": "number",
+    "noisy": "flag",
+    "python": "text",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = _EPILOG
-    parser.add_argument("--format", choices=tuple(_WRITERS), default="table", help="default: table")
+    tables.add_format(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,9 +44,12 @@ def run(args: argparse.Namespace) -> int:
             for done, whole in bench.steps():
                 tell(done, whole)
     costs = bench.costs()
-    output = Output()
-    _WRITERS[args.format](output, costs)
-    output.flush()
+    if args.format == "table":
+        output = Output()
+        _write_table(output, costs)
+        output.flush()
+    else:
+        tables.write_rows(_COLUMNS, map(_said, costs), args.format)
     noisy = [cost.name for cost in costs if cost.is_noisy]
     if noisy:
         say(f"this machine is too noisy for {', '.join(noisy)}: measure again when it is quiet")
@@ -49,7 +60,7 @@ def _write_table(output: Output, costs: list[Cost]) -> None:
     screen = Screen(output.is_terminal)
     build = f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}"
     output.write(screen.paint(build, "bold") + "\n\n")
-    output.write(screen.table(_COLUMNS, [_row(cost) for cost in costs]))
+    output.write(screen.table(_TITLES, [_row(cost) for cost in costs]))
 
 
 def _row(cost: Cost) -> tuple[str, ...]:
@@ -62,25 +73,6 @@ def _figure(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 20 else f"{value:.2f}" if abs(value - 1) > 0.1 else f"{value:.3f}"
 
 
-def _write_jsonl(output: Output, costs: list[Cost]) -> None:
-    for cost in costs:
-        output.write(json_line(_said(cost), output.is_terminal))
-
-
-def _write_csv(output: Output, costs: list[Cost]) -> None:
-    for number, said in enumerate(map(_said, costs)):
-        if number == 0:
-            output.write(csv_line(tuple(said), output.is_terminal))
-        output.write(csv_line(tuple(said.values()), output.is_terminal))
-
-
 def _said(cost: Cost) -> dict[str, object]:
     numbers = {name: round(getattr(cost, name), 4) for name in ("value", "low", "high")}
     return asdict(cost) | numbers | {"noisy": cost.is_noisy, "python": platform.python_version()}
-
-
-_WRITERS: Mapping[str, Callable[[Output, list[Cost]], None]] = {
-    "table": _write_table,
-    "jsonl": _write_jsonl,
-    "csv": _write_csv,
-}

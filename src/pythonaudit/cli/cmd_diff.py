@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import time
 
-from pythonaudit.cli import filters
-from pythonaudit.cli.diff_formats import FORMATS, Report
+from pythonaudit.cli import filters, tables
+from pythonaudit.cli.diff_formats import FORMATS, Report, write_rows
 from pythonaudit.cli.render import Output, amount, say
 from pythonaudit.cli.sides import Recorded, Side, find_sides, read_side
 from pythonaudit.query.behaviour import KINDS
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fail", action="store_true", help="end with 1 if B did something that A did not")
     help_n = f"table and markdown: the first N of each package and kind (default: {_MOST})"
     parser.add_argument("-n", type=filters.count, default=_MOST, metavar="N", help=help_n)
-    parser.add_argument("--format", choices=tuple(FORMATS), default="table", help="default: table")
+    tables.add_format(parser, more=("json", "markdown"))
     filters.add_arguments(parser)
 
 
@@ -45,9 +45,12 @@ def run(args: argparse.Namespace) -> int:
     is_runs = all(side.run is not None for side in sides)
     before, after = ((side, read_side(journal, side, is_runs)) for side in sides)
     report = Report(before, after, compare(before[1].summary, after[1].summary))
-    output = Output()
-    FORMATS[args.format](output, report, args.n)
-    output.flush()
+    if args.format in FORMATS:
+        output = Output()
+        FORMATS[args.format](output, report, args.n)
+        output.flush()
+    else:
+        write_rows(report, args.format)
     for side, recorded in (before, after):
         _warn(side, recorded)
     return 1 if args.fail and report.found.added else 0

@@ -6,15 +6,17 @@ import argparse
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pythonaudit.archive.manifest import Archive
-from pythonaudit.cli import filters
+from pythonaudit.cli import filters, tables
 from pythonaudit.cli.describe import process_label
 from pythonaudit.cli.filters import Selection
 from pythonaudit.cli.formats import FORMATS
 from pythonaudit.cli.render import Output, amount, say
+from pythonaudit.errors import UsageError
+from pythonaudit.journal.decode import Event
 from pythonaudit.journal.follow import POLL_SECONDS
 from pythonaudit.journal.process import Process
 from pythonaudit.journal.reader import Journal, SegmentHead
@@ -26,6 +28,7 @@ examples:
   pythonaudit log --since 15m --category network --format jsonl
   pythonaudit log -f --event 'User logged in*'
   pythonaudit log --run last --path '/etc/*'
+  pythonaudit log --since 1d --format parquet > events.parquet
 """
 
 _REASONS = {
@@ -46,30 +49,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("-n", type=filters.count, metavar="N", help="the last N that match; all by default")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with new events as they come")
-    parser.add_argument("--format", choices=tuple(FORMATS), default="table", help="default: table")
+    tables.add_format(parser)
     filters.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the events; always 0."""
+    is_binary = args.format in tables.BINARY
+    if args.follow and is_binary:
+        raise UsageError(f"--format {args.format} and --follow do not go together", hint="follow with jsonl")
     if args.follow:
         _await_journal(args.dir)
     journal = filters.open_journal(args.dir)
     selection = filters.select(journal, args, time.time_ns())
-    output = Output()
-    form = FORMATS[args.format](output.is_terminal)
-    output.write(form.header())
     if args.follow:
-        for event in selection.follow(journal, args.n, threading.Event()):
-            output.write(form.line(event))
-            output.flush()
+        _write(selection.follow(journal, args.n, threading.Event()), args.format, at_once=True)
         return 0
-    printed = 0
     events = selection.events(journal) if args.n is None else selection.tail(journal, args.n)
-    for event in events:
-        output.write(form.line(event))
-        printed += 1
-    output.flush()
+    if is_binary:
+        from pythonaudit.query.given import Given
+
+        given = Given(journal, selection.wanted)  # the columns are those of the view `events`
+        printed = tables.write_binary(given.schema, given.batches(events), args.format)
+    else:
+        printed = _write(events, args.format)
     if not printed and args.n != 0:
         is_any = journal.heads() or (journal.archived and any(journal.archived.known()))
         known = "no event matches" if is_any else "no event is recorded"
@@ -79,6 +82,21 @@ def run(args: argparse.Namespace) -> int:
     _say_missing(journal, heads, selection)
     _say_damage(journal)
     return 0
+
+
+def _write(events: Iterable[Event], name: str, at_once: bool = False) -> int:
+    """Prints events, each at once if somebody waits for it; how many."""
+    output = Output()
+    form = FORMATS[name](output.is_terminal)
+    output.write(form.header())
+    printed = 0
+    for event in events:
+        output.write(form.line(event))
+        printed += 1
+        if at_once:
+            output.flush()
+    output.flush()
+    return printed
 
 
 def _await_journal(directory: Path) -> None:

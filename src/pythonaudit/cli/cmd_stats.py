@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from pythonaudit.cli import filters, times
+from pythonaudit.cli import filters, tables, times
 from pythonaudit.cli.describe import process_label, process_name
-from pythonaudit.cli.render import Output, Screen, amount, csv_line, json_line, say
+from pythonaudit.cli.render import Output, Screen, amount, say
 from pythonaudit.journal.process import Process
 from pythonaudit.query.tally import KEYS, Label, Stats, Tally, take_stats, take_tallies
 
@@ -27,10 +27,18 @@ Row = tuple[str | int, ...]
 _TABLE_ROWS = 20
 _BAR = 24  # columns
 _COUNTS = ("recorded", "counted")
-_CSV_COLUMNS = (
-    *("kind", "event", "template", "category", "source", "process", "pid", "name", "run", "recorded"),
-    *("counted", "first", "last", "time", "reason", "count", "file"),
-)
+_TALLY_COLUMNS = {"recorded": "number", "counted": "number", "first": "moment", "last": "moment"}
+_COLUMNS = {
+    **dict.fromkeys(("kind", "event", "template", "category", "source", "process"), "text"),
+    "pid": "number",
+    "name": "text",
+    "run": "text",
+    **_TALLY_COLUMNS,
+    "time": "moment",
+    "reason": "text",
+    "count": "number",
+    "file": "text",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help_n = f"the N most frequent of each kind (default: all; table: {_TABLE_ROWS})"
     parser.add_argument("-n", type=filters.count, metavar="N", help=help_n)
     parser.add_argument("--by", choices=tuple(KEYS), metavar="WHAT", help=f"by one thing only: {', '.join(KEYS)}")
-    parser.add_argument("--format", choices=tuple(_WRITERS), default="table", help="default: table")
+    tables.add_format(parser)
     filters.add_arguments(parser)
 
 
@@ -47,23 +55,33 @@ def run(args: argparse.Namespace) -> int:
     """Prints the counts; always 0."""
     journal = filters.open_journal(args.dir)
     selection = filters.select(journal, args, time.time_ns())
-    output = Output()
     with selection.connect(journal) as connection:
         asked = (connection, selection.query(), journal.survey(), selection.wanted, selection.where is None)
         if args.by:
             tallies = take_tallies(args.by, *asked)
-            _write_by(output, args, tallies)
+            _write_by(args, tallies)
             found = bool(tallies)
         else:
             stats = take_stats(*asked)
-            _WRITERS[args.format](output, stats, args.n)
+            _write(args, stats)
             found = bool(stats.labels)
-    output.flush()
     for problem in journal.archived.problems() if journal.archived else ():
         say(problem)
     if not found:
         say(f"no event matches in {args.dir}")
     return 0
+
+
+def _write(args: argparse.Namespace, stats: Stats) -> None:
+    if args.format == "table":
+        output = Output()
+        _write_table(output, stats, args.n)
+        output.flush()
+        return
+    rows = _rows(stats, args.n)
+    if args.format != "jsonl":
+        rows = ({"kind": "loss"} | row for row in rows)
+    tables.write_rows(_COLUMNS, rows, args.format)
 
 
 def _write_table(output: Output, stats: Stats, most: int | None) -> None:
@@ -74,13 +92,13 @@ def _write_table(output: Output, stats: Stats, most: int | None) -> None:
         (label.text, label.category, label.source, tally.recorded, tally.counted)
         for label, tally in _by_frequency(stats.labels)
     ]
-    tables = (
+    sections = (
         (("event", "category", "source", *_COUNTS), names, 1),
         (("category", *_COUNTS), _count_rows(stats.by(lambda label: label.category)), 1),
         (("source", *_COUNTS), _count_rows(stats.by(lambda label: label.source)), 1),
         (("process", "run", "begun", *_COUNTS, "lost"), _process_rows(stats), 2),
     )
-    for columns, rows, give_way in tables:
+    for columns, rows, give_way in sections:
         if rows:
             output.write("\n" + screen.table(columns, rows[:most], give_way))
         if len(rows) > most:
@@ -92,33 +110,27 @@ def _write_table(output: Output, stats: Stats, most: int | None) -> None:
         output.write("\nNothing was lost.\n")
 
 
-def _write_by(output: Output, args: argparse.Namespace, tallies: Mapping[str | None, Tally]) -> None:
+def _write_by(args: argparse.Namespace, tallies: Mapping[str | None, Tally]) -> None:
     """Counts by one thing: for people with bars, where there is a terminal."""
     rows = sorted(tallies.items(), key=lambda item: (-item[1].total, item[0] or ""))
     if args.by == "hour":
         rows.sort(key=lambda item: item[0] or "")
-    if args.format == "table":
-        screen = Screen(output.is_terminal)
-        most = _TABLE_ROWS if args.n is None and args.by != "hour" else args.n
-        largest = max((tally.total for tally in tallies.values()), default=0)
-        cells = [
-            (key or "-", tally.recorded, tally.counted, screen.bar(tally.total, largest, _BAR))
-            for key, tally in rows[:most]
-        ]
-        output.write(screen.table((args.by, *_COUNTS, ""), cells) if cells else "")
-        if most is not None and len(rows) > most:
-            output.write(screen.paint(f"and {len(rows) - most:,} more; -n N shows N", "dim") + "\n")
+    if args.format != "table":
+        columns = {args.by: "text"} | _TALLY_COLUMNS
+        tables.write_rows(columns, ({args.by: key} | _said(tally) for key, tally in rows[: args.n]), args.format)
         return
-    if args.format == "csv":
-        output.write(csv_line((args.by, *_COUNTS, "first", "last"), output.is_terminal))
-    for key, tally in rows[: args.n]:
-        said = {args.by: key} | _said(tally)
-        if args.format == "csv":
-            cells_of = [said.get(column) for column in (args.by, *_COUNTS, "first", "last")]
-            output.write(csv_line(cells_of, output.is_terminal))
-        else:
-            row = {name: value for name, value in said.items() if value is not None}
-            output.write(json_line(row, output.is_terminal))
+    output = Output()
+    screen = Screen(output.is_terminal)
+    most = _TABLE_ROWS if args.n is None and args.by != "hour" else args.n
+    largest = max((tally.total for tally in tallies.values()), default=0)
+    cells = [
+        (key or "-", tally.recorded, tally.counted, screen.bar(tally.total, largest, _BAR))
+        for key, tally in rows[:most]
+    ]
+    output.write(screen.table((args.by, *_COUNTS, ""), cells) if cells else "")
+    if most is not None and len(rows) > most:
+        output.write(screen.paint(f"and {len(rows) - most:,} more; -n N shows N", "dim") + "\n")
+    output.flush()
 
 
 def _headline(stats: Stats) -> str:
@@ -154,25 +166,6 @@ def _loss_rows(stats: Stats) -> list[Row]:
         # What was refused as a whole has no number of bytes.
         rows.append((who, loss.reason, loss.event or "", _second(loss.time_ns), loss.count or ""))
     return rows
-
-
-def _write_jsonl(output: Output, stats: Stats, most: int | None) -> None:
-    for row in _rows(stats, most):
-        output.write(json_line(row, output.is_terminal))
-
-
-def _write_csv(output: Output, stats: Stats, most: int | None) -> None:
-    output.write(csv_line(_CSV_COLUMNS, output.is_terminal))
-    for row in _rows(stats, most):
-        cells = [row.get(column, "loss" if column == "kind" else None) for column in _CSV_COLUMNS]
-        output.write(csv_line(cells, output.is_terminal))
-
-
-_WRITERS: Mapping[str, Callable[[Output, Stats, int | None], None]] = {
-    "table": _write_table,
-    "jsonl": _write_jsonl,
-    "csv": _write_csv,
-}
 
 
 def _rows(stats: Stats, most: int | None) -> Iterator[dict[str, Any]]:

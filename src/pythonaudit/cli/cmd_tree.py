@@ -6,13 +6,13 @@ import argparse
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pythonaudit.cli import filters, times
+from pythonaudit.cli import filters, tables, times
 from pythonaudit.cli.filters import Selection
-from pythonaudit.cli.render import Output, amount, csv_line, json_line, say
+from pythonaudit.cli.render import Output, amount, say
 from pythonaudit.cli.tree_table import command_of, state_of, write_table
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
@@ -33,17 +33,42 @@ not-recorded  it was Python, and there is nothing of it
 unexplained   it may have been, or nothing was started
 """
 
-_COLUMNS = (
-    *("process", "parent_process", "depth", "coverage", "reason", "command", "via", "link", "event", "start"),
-    *("parent_start", "begin", "end", "state", "events", "lost", "pid", "ppid", "python", "exe", "argv", "cwd"),
-    *("way", "run", "host", "boot", "user", "selected"),
-)
+_COLUMNS = {
+    "process": "text",
+    "parent_process": "text",
+    "depth": "number",
+    "coverage": "text",
+    "reason": "text",
+    "command": "text",
+    "via": "text",
+    "link": "text",
+    "event": "text",
+    "start": "text",
+    "parent_start": "text",
+    "begin": "moment",
+    "end": "moment",
+    "state": "text",
+    "events": "number",
+    "lost": "number",
+    "pid": "number",
+    "ppid": "number",
+    "python": "text",
+    "exe": "text",
+    "argv": "texts",
+    "cwd": "text",
+    "way": "text",
+    "run": "text",
+    "host": "text",
+    "boot": "text",
+    "user": "text",
+    "selected": "flag",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = _EPILOG
-    parser.add_argument("--format", choices=tuple(_WRITERS), default="table", help="default: table")
+    tables.add_format(parser)
     filters.add_arguments(parser)
 
 
@@ -56,9 +81,12 @@ def run(args: argparse.Namespace) -> int:
     forest = build_ledger(processes, spawns, programs.look_for)
     wanted = selection.wanted
     forest = forest.select(_chooser(journal, selection), wanted.since_ns, wanted.until_ns)
-    output = Output()
-    _WRITERS[args.format](output, forest)
-    output.flush()
+    if args.format == "table":
+        output = Output()
+        write_table(output, forest)
+        output.flush()
+    else:
+        tables.write_rows(_COLUMNS, _rows(forest), args.format)
     _tell(forest, args.dir)
     return 0
 
@@ -82,17 +110,6 @@ def _tell(forest: Forest, directory: Path) -> None:
         more = f", {unclear:,} more unexplained" if unclear else ""
         what = amount(missing, "Python process was", "Python processes were")
         say(f"{what} not recorded{more}")
-
-
-def _write_jsonl(output: Output, forest: Forest) -> None:
-    for row in _rows(forest):
-        output.write(json_line(row, output.is_terminal))
-
-
-def _write_csv(output: Output, forest: Forest) -> None:
-    output.write(csv_line(_COLUMNS, output.is_terminal))
-    for row in _rows(forest):
-        output.write(csv_line([row.get(column) for column in _COLUMNS], output.is_terminal))
 
 
 def _rows(forest: Forest) -> Iterator[dict[str, Any]]:
@@ -131,16 +148,8 @@ def _rows(forest: Forest) -> Iterator[dict[str, Any]]:
                 "boot": process.boot or None,
                 "user": process.user,
             }
-        said["selected"] = node.is_selected
-        yield {name: value for name, value in said.items() if value is not None}
+        yield said | {"selected": node.is_selected}
 
 
 def _start_of(node: Node) -> str | None:
     return node.attempt.row.id if node.attempt else None
-
-
-_WRITERS: Mapping[str, Callable[[Output, Forest], None]] = {
-    "table": write_table,
-    "jsonl": _write_jsonl,
-    "csv": _write_csv,
-}

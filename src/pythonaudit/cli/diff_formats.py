@@ -1,6 +1,7 @@
 """Differences as text: for people, for a pull request, for programs.
 
-    FORMATS["table"](output, report, most)
+    FORMATS["table"](output, report, most)     # table, json, markdown
+    write_rows(report, "csv")                  # the others
 
 A table and Markdown show the first `most` of each kind and package, and say how many more there are; the other
 formats have all. What events brought is neutralised; in Markdown it stands in code spans, in which nothing is
@@ -15,14 +16,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pythonaudit.cli import tables
 from pythonaudit.cli.describe import where_text
-from pythonaudit.cli.render import Output, Screen, amount, csv_line, json_line, neutralise
+from pythonaudit.cli.render import Output, Screen, amount, json_line, neutralise
 from pythonaudit.cli.sides import Recorded, Side
 from pythonaudit.query.diff import Comparison, Difference
 
-_COLUMNS = (
-    *("change", "kind", "package", "versions", "what", "count", "file", "line", "function", "example", "event"),
-)
+_COLUMNS = {
+    **dict.fromkeys(("change", "kind", "package"), "text"),
+    "versions": "texts",
+    "what": "text",
+    "count": "number",
+    "file": "text",
+    "line": "number",
+    **dict.fromkeys(("function", "example", "event"), "text"),
+}
 _NEW, _GONE = "new", "gone"
 _MARKS = {_NEW: ("+", "green"), _GONE: ("-", "red")}
 _NARROWEST_WHAT = 24
@@ -151,8 +159,8 @@ def write_json(output: Output, report: Report, most: int) -> None:
     said = {
         "before": _side(*report.before),
         "after": _side(*report.after),
-        "new": [_said(_NEW, difference) for difference in report.found.added],
-        "gone": [_said(_GONE, difference) for difference in report.found.gone],
+        "new": [_without_none(_said(_NEW, difference)) for difference in report.found.added],
+        "gone": [_without_none(_said(_GONE, difference)) for difference in report.found.gone],
         "versions": [
             {"package": new.package, "before": new.before, "after": new.after} for new in report.found.versions
         ],
@@ -160,26 +168,15 @@ def write_json(output: Output, report: Report, most: int) -> None:
     output.write(json_line(said, output.is_terminal))
 
 
-def write_jsonl(output: Output, report: Report, most: int) -> None:
-    """One object a difference."""
-    for change, difference in report.changes():
-        output.write(json_line(_said(change, difference), output.is_terminal))
-
-
-def write_csv(output: Output, report: Report, most: int) -> None:
-    """One line a difference, after one of titles."""
-    output.write(csv_line(_COLUMNS, output.is_terminal))
-    for change, difference in report.changes():
-        said = _said(change, difference)
-        said["versions"] = ", ".join(said.get("versions", ())) or None
-        output.write(csv_line([said.get(column) for column in _COLUMNS], output.is_terminal))
+def write_rows(report: Report, form: str) -> None:
+    """One row a difference, as `tables` writes them."""
+    rows = (_said(change, difference) for change, difference in report.changes())
+    tables.write_rows(_COLUMNS, rows, form)
 
 
 FORMATS: Mapping[str, Callable[[Output, Report, int], None]] = {
     "table": write_table,
     "json": write_json,
-    "jsonl": write_jsonl,
-    "csv": write_csv,
     "markdown": write_markdown,
 }
 
@@ -189,14 +186,17 @@ def _side(side: Side, recorded: Recorded) -> dict[str, Any]:
     return names | {"processes": recorded.processes, "events": recorded.events, "lost": recorded.lost}
 
 
+def _without_none(said: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in said.items() if value is not None}
+
+
 def _said(change: str, difference: Difference) -> dict[str, Any]:
     act, seen = difference.act, difference.seen
     said: dict[str, Any] = {"change": change, "kind": act.kind, "package": seen.package or None}
     said |= {"versions": sorted(seen.versions) or None, "what": act.what, "count": seen.count}
     if seen.place is not None:
         said |= seen.place._asdict()
-    said |= {"example": seen.example, "event": seen.event}
-    return {key: value for key, value in said.items() if value is not None}
+    return said | {"example": seen.example, "event": seen.event}
 
 
 def _cut(changes: Iterable[Change], most: int) -> Iterator[tuple[str, str, list[Difference], int]]:

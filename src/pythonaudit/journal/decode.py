@@ -131,11 +131,12 @@ class Event:
         stack_id: of its stack in the segment; 0: none.
         note_bits: as in the segment.
         context_id: of its context in the segment; 0: none.
+        decoder, row: the segment, and its place there.
     """
 
     __slots__ = (
-        *("_name", "_row", "_segment", "_source", "args", "context_id"),
-        *("note_bits", "number", "stack_id", "thread", "time_ns"),
+        *("_name", "_source", "args", "context_id", "decoder"),
+        *("note_bits", "number", "row", "stack_id", "thread", "time_ns"),
     )
 
     def __init__(
@@ -149,7 +150,7 @@ class Event:
         stack_id: int,
         note_bits: int,
         context_id: int,
-        segment: SegmentDecoder,
+        decoder: SegmentDecoder,
         row: int,
     ) -> None:
         self.time_ns = time_ns
@@ -161,8 +162,8 @@ class Event:
         self.stack_id = stack_id
         self.note_bits = note_bits
         self.context_id = context_id
-        self._segment = segment
-        self._row = row
+        self.decoder = decoder
+        self.row = row
 
     @property
     def event(self) -> str:
@@ -192,7 +193,7 @@ class Event:
     @property
     def values(self) -> list[Any]:
         """Its arguments, decoded."""
-        return self._segment.load_arguments(self.args)
+        return self.decoder.load_arguments(self.args)
 
     @property
     def arg_names(self) -> tuple[str, ...]:
@@ -201,12 +202,12 @@ class Event:
 
     def name_values(self, values: Sequence[Any]) -> tuple[str, ...]:
         """The same, where `values` are known."""
-        return self._segment.arg_names(self._name, len(values))
+        return self.decoder.arg_names(self._name, len(values))
 
     @property
     def fields(self) -> dict[str, Any]:
         """Its arguments by name, for people: tagged forms flattened, None left out."""
-        text = self._segment.said(self._name, self.args)[1]
+        text = self.decoder.said(self._name, self.args)[1]
         found: dict[str, Any] = orjson.loads(text) if text else {}
         return found
 
@@ -233,7 +234,7 @@ class Event:
     @property
     def stack(self) -> list[Frame]:
         """File, line and function, innermost first."""
-        return self._segment.segment.stack(self.stack_id)
+        return self.decoder.segment.stack(self.stack_id)
 
     @property
     def code_frame(self) -> Frame | None:
@@ -241,18 +242,18 @@ class Event:
 
         Where all is library: the innermost in a file. None: there is none of either.
         """
-        return self._segment.stacks.code_frame(self.stack_id)
+        return self.decoder.stacks.code_frame(self.stack_id)
 
     @property
     def package(self) -> Package | None:
         """The distribution or project that did it (`attribution`)."""
-        known = self._segment.attribution
-        return known.packages[int(known.rows[self._row])]
+        known = self.decoder.attribution
+        return known.packages[int(known.rows[self.row])]
 
     @property
     def context(self) -> dict[str, Any]:
         """The fields of the context that it happened in, ids of a trace included."""
-        return self._segment.contexts.fields(self.context_id)
+        return self.decoder.contexts.fields(self.context_id)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -268,13 +269,13 @@ class Event:
             _format_second(second),
             b'.%09dZ",' % rest,
             name.heads.get(source) or name.build_head(source),
-            (name.said.get(args) or self._segment.said(name, args))[2],
+            (name.said.get(args) or self.decoder.said(name, args))[2],
             thread.before,
             b"%d" % self.number,
             thread.after,
-            b',"stack":[' + self._segment.stacks.rest(self.stack_id) if self.stack_id else b"",
-            self._segment.package_members[self._row],
-            self._segment.contexts.member(self.context_id) if self.context_id else b"",
+            b',"stack":[' + self.decoder.stacks.rest(self.stack_id) if self.stack_id else b"",
+            self.decoder.package_members[self.row],
+            self.decoder.contexts.member(self.context_id) if self.context_id else b"",
             _notes_json(self.note_bits) if self.note_bits else b"",
             b"}",
         )
@@ -311,11 +312,6 @@ class SegmentDecoder:
         self._threads: dict[tuple[int, int, int, int], Thread] = {}
         self.contexts = Contexts(segment, self._report)
         self._said = self._said_bytes = 0
-
-    @property
-    def key(self) -> tuple[str, int, int]:
-        """What names the segment: process, sequence and owner."""
-        return self.process.id, self.segment.header.sequence, self.process.uid
 
     @cached_property
     def stacks(self) -> Stacks:

@@ -9,6 +9,7 @@ functions   what views compute in Python: fields, stacks, whole paths
 live        the journal as tables of the archive's shape
 connection  the views (views/*.sql) over both, closed to everything else
 results     the rows of a query, as they come
+binary      rows as Parquet or Arrow
 given       the view `events` over what somebody is reading: conditions in the order of the journal
 generalise  paths, commands, addresses without what varies from run to run
 behaviour   what processes did, as rows that can be compared

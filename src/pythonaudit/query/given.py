@@ -1,21 +1,26 @@
 """The view `events` over rows of segments that are at hand, one segment or one block of events at a time.
 
     given = Given(journal, wanted)
-    condition = given.condition("pid > 9")       # for `EventFilter.condition`
+    condition = given.condition("pid > 9")            # for `EventFilter.condition`
+    for batch in given.batches(journal.events()): ...   # all columns of the view, in the same order
 
 What is asked in SQL while a journal is read in its own order: nothing is kept of what was asked before, however
-much there is to read. The connection sees the other views as well, so that a condition can look there.
+much there is to read. The connection sees the other views as well, so that a condition can look there. Whoever
+asks while another one's answers come needs one of its own.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Iterator
 from importlib import resources
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pythonaudit.archive import schema
 from pythonaudit.archive.columns import build_events
-from pythonaudit.journal.decode import SegmentDecoder
+from pythonaudit.journal.decode import Event, SegmentDecoder
 from pythonaudit.journal.filters import EventFilter, RowCondition
 from pythonaudit.journal.reader import Journal
 from pythonaudit.journal.segment import Column
@@ -25,6 +30,8 @@ from pythonaudit.query.results import Result
 from pythonaudit.query.where import build_condition
 
 _ROWS, _VIEW = "given_rows", "given_events"
+_BLOCK = 10_000
+_SEGMENTS = 64
 
 
 class Given:
@@ -70,8 +77,48 @@ class Given:
 
         return holds
 
+    @property
+    def schema(self) -> pa.Schema:
+        """Of `batches`: the columns of the view."""
+        return self._every.schema
+
+    def batches(self, events: Iterable[Event]) -> Iterator[pa.RecordBatch]:
+        """Events with the columns of the view."""
+        for block in _blocks(events):
+            self._at_hand.clear()
+            places: dict[SegmentDecoder, list[int]] = {}
+            for at, event in enumerate(block):
+                places.setdefault(event.decoder, []).append(at)
+            tables = [
+                self._build(decoder, pa.array([block[at].row for at in of_segment]).to_numpy())
+                for decoder, of_segment in places.items()
+            ]
+            order = pc.sort_indices(pa.array(itertools.chain.from_iterable(places.values())))
+            self._rows = pa.concat_tables(tables).take(order)
+            yield from self._every.batches()
+
+    @property
+    def _every(self) -> Result:
+        return Result(self._connection, f"SELECT * FROM {_VIEW}")
+
     def _build(self, decoder: SegmentDecoder, rows: Column) -> pa.Table:
         """Rows of a segment, whose stacks are at hand from now on."""
-        batch = decoder.batch or name_batch(decoder.key)
+        header, process = decoder.segment.header, decoder.process
+        batch = decoder.batch or name_batch((process.id, header.sequence, process.uid))
         self._at_hand[batch] = decoder
-        return build_events(decoder, None, batch, rows)
+        return build_events(decoder, None, batch, rows).cast(schema.EVENTS)
+
+
+def _blocks(events: Iterable[Event]) -> Iterator[list[Event]]:
+    """Events in blocks, each of not too many segments: these are in memory as long as it."""
+    block: list[Event] = []
+    segments: set[SegmentDecoder] = set()
+    for event in events:
+        block.append(event)
+        segments.add(event.decoder)
+        if len(block) >= _BLOCK or len(segments) >= _SEGMENTS:
+            yield block
+            block = []
+            segments.clear()
+    if block:
+        yield block

@@ -2,7 +2,7 @@
 
     result = Result(connection, "SELECT event, count(*) AS events FROM events GROUP BY event")
     for row in result.rows(): ...
-    result.write_parquet(sys.stdout.buffer)
+    binary.write(sys.stdout.buffer, "parquet", result.schema, result.batches())
 
 Values come as Python's own: text, numbers, lists, dictionaries; JSON is decoded; moments are RFC 3339.
 """
@@ -15,11 +15,10 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pythonaudit.errors import PythonAuditError, UsageError
 from pythonaudit.query.connection import MEMORY, Connection, first_words
@@ -62,17 +61,10 @@ class Result:
             ]
             yield from map(list, zip(*columns, strict=True))
 
-    def write_parquet(self, file: BinaryIO) -> None:
-        """Writes the rows as one file of Parquet."""
-        with pq.ParquetWriter(file, self._reader.schema, compression="zstd") as writer:
-            for batch in self.batches():
-                writer.write_batch(batch)
-
-    def write_arrow(self, file: BinaryIO) -> None:
-        """Writes the rows as a stream of Arrow (IPC)."""
-        with pa.ipc.new_stream(file, self._reader.schema) as writer:
-            for batch in self.batches():
-                writer.write_batch(batch)
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the rows as Arrow has them."""
+        return self._reader.schema
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows as Arrow has them, in order."""
