@@ -8,6 +8,7 @@ above it):
 
     schema     the only list of columns, and how each is written
     typed      arguments to the columns that people filter by: path, address, command, …
+    described  names and arguments of a segment's events to columns
     columns    the events of one segment as a table
     trie       the stacks of many segments as one table
     segments   a segment as a row, and back

@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pythonaudit.archive.columns import without_text
+from pythonaudit.archive.described import without_text
 from pythonaudit.integrity.state import Run
 from pythonaudit.journal import arrow, texts
+from pythonaudit.journal.arguments import Written, load_all
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.segment import Column, Events
 
@@ -214,14 +215,8 @@ def _sized(text: str | None) -> bytes:
 def _arguments(decoder: SegmentDecoder, events: Events) -> pa.Array:
     """The arguments of a segment's events, as far as they are sound."""
     args = texts.copies(decoder.segment.data, events.start, events.length).dictionary_encode()
-    told = [_sound(decoder, text) for text in args.dictionary.to_pylist()]
-    return pa.array(told, pa.binary()).take(args.indices)
-
-
-def _sound(decoder: SegmentDecoder, text: bytes) -> bytes | None:
-    if not decoder.load_arguments(text):
-        return None
-    return without_text(text) if _TEXT_MARK in text else text
+    sound = np.array(list(map(bool, load_all(decoder, Written(args.dictionary)))), bool)
+    return _told(pc.if_else(pa.array(sound), args.dictionary, pa.scalar(None, pa.binary()))).take(args.indices)
 
 
 def _told(args: pa.Array) -> pa.Array:

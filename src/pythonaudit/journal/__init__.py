@@ -24,8 +24,10 @@ those above it):
     follow    new events of running processes
     survey    processes, counts and losses, all segments together
     reader    all that for one directory
+    arguments  those of a segment's events, many at a time
+    messages  free-form names to named fields, many at a time
     arrow     segments to an Arrow table
 
 `layout`, `files`, `chunks`, `summary` and `liveness` need the standard library only; the rest numpy and orjson
-(`arrow` also pyarrow): `pip install 'pythonaudit[tools]'`.
+(`arguments`, `messages` and `arrow` also pyarrow): `pip install 'pythonaudit[tools]'`.
 """

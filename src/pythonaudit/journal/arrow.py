@@ -93,8 +93,31 @@ def batch(decoder: SegmentDecoder, rows: Column, schema: pa.Schema) -> pa.Record
     segment, count = decoder.segment, len(rows)
     events = segment.events if count == len(segment.events) and _is_steady(rows) else segment.events.take(rows)
     names = names_of(decoder, events)
-    columns = constants_of(decoder.process, count) | {
-        "time": pa.array(events.time).view(pa.timestamp("ns", "UTC")),
+    columns = repeating(decoder, events, names)
+    columns["time"] = pa.array(events.time).view(pa.timestamp("ns", "UTC"))
+    if "stack" in schema.names:
+        known, which = texts.rank(events.stack, len(segment.node_parent))
+        columns["stack"] = texts.dictionary(which, texts.stacks(segment, known))
+    if "package" in schema.names:
+        columns |= packages_of(decoder, rows)
+    if "fields" in schema.names:
+        columns |= _described(decoder, events, names)
+    elif "args" in schema.names:
+        length = np.where(events.length > len("[]"), events.length, 0)
+        columns["args"] = texts.views(segment.data, events.start, length)
+    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def repeating(decoder: SegmentDecoder, events: Events, names: Names) -> dict[str, pa.Array]:
+    """The columns in which the events of a segment have much in common: all but time, stack, package and what is
+    made of arguments.
+
+    Args:
+        decoder: of the segment.
+        events: of it.
+        names: theirs.
+    """
+    return constants_of(decoder.process, len(events)) | {
         "event": texts.dictionary(names.which, names.texts),
         "category": texts.dictionary(names.category[names.which], names.categories),
         "source": texts.dictionary(np.where(events.source < len(_SOURCES), events.source, 0), _SOURCES),
@@ -106,24 +129,19 @@ def batch(decoder: SegmentDecoder, rows: Column, schema: pa.Schema) -> pa.Record
         "context": _contexts(decoder, events),
         "notes": notes_of(events),
     }
-    if "stack" in schema.names:
-        known, which = texts.rank(events.stack, len(segment.node_parent))
-        columns["stack"] = texts.dictionary(which, texts.stacks(segment, known))
-    if "package" in schema.names:
-        columns |= _packages(decoder, rows)
-    if "fields" in schema.names:
-        columns |= _described(decoder, events, names)
-    elif "args" in schema.names:
-        length = np.where(events.length > len("[]"), events.length, 0)
-        columns["args"] = texts.views(segment.data, events.start, length)
-    return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
 def _is_steady(rows: Column) -> bool:
     return bool((rows[1:] > rows[:-1]).all())
 
 
-def _packages(decoder: SegmentDecoder, rows: Column) -> dict[str, pa.Array]:
+def packages_of(decoder: SegmentDecoder, rows: Column) -> dict[str, pa.Array]:
+    """The columns `package` and `version`.
+
+    Args:
+        decoder: of the segment.
+        rows: positions of the events in it.
+    """
     known = decoder.attribution
     which = known.rows[rows]
     names = [package.name if package else None for package in known.packages]

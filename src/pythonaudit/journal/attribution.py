@@ -165,7 +165,8 @@ class _Attributing:
         return np.array(names)[self._segment.node_code], np.array(found)
 
     def _pth(self, row: int) -> str | None:
-        values = self._decoder.load_arguments(self._args(row))
+        args = self._args(row)
+        values = self._decoder.load_arguments(args) if b".pth" in args else []
         path = values[0] if values else None
         return path if isinstance(path, str) and path.endswith(".pth") else None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pythonaudit.archive import columns
+from pythonaudit.archive import described
 from pythonaudit.journal import layout
 from pythonaudit.journal.reader import Journal
 from tests.archives import archived_journal, lines, move, table
@@ -17,7 +17,7 @@ from tests.journal_writer import SegmentWriter
 @pytest.mark.parametrize("source", [layout.SOURCE_INTERPRETER, layout.SOURCE_APPLICATION])
 def test_a_text_that_many_events_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: int) -> None:
     """It is in each of them, as far as there is room; and then its length and hash."""
-    monkeypatch.setattr(columns, "TEXT_MAX_BYTES", 10_000)
+    monkeypatch.setattr(described, "TEXT_MAX_BYTES", 10_000)
     writer = SegmentWriter()
     text = writer.string("x" * 1000)
     thread = writer.thread()
@@ -39,7 +39,7 @@ def test_a_text_that_many_events_share(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_hostile_arguments_with_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "TEXT_MAX_BYTES", 0)
+    monkeypatch.setattr(described, "TEXT_MAX_BYTES", 0)
     writer = SegmentWriter()
     thread = writer.thread()
     for args in (b'["$text":', b'[{"$length":1,"$text":' + b"[" * 5000, b'{"$text":1}', b'[{"$text":1}]'):
@@ -51,7 +51,7 @@ def test_hostile_arguments_with_a_text(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_fields_of_a_long_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name stands once in the segment, and its pairs in the fields of each event."""
-    monkeypatch.setattr(columns, "FIELDS_MAX_BYTES", 10_000)
+    monkeypatch.setattr(described, "FIELDS_MAX_BYTES", 10_000)
     writer = SegmentWriter()
     thread = writer.thread()
     for number in range(50):
