@@ -11,6 +11,7 @@ from pythonaudit.journal import arrow, texts
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.merge import order_rows
 from pythonaudit.journal.segment import Column, Events
+from pythonaudit.journal.stacks import code_nodes
 
 _THOUSAND = 1000
 
@@ -55,11 +56,20 @@ def _widened(column: pa.Array, name: str) -> pa.Array:
 
 def _responsible(decoder: SegmentDecoder, events: Events) -> dict[str, pa.Array]:
     """The line of code that did it, and whose it is."""
-    known, which = texts.rank(events.stack, len(decoder.segment.node_parent))
-    frames = [decoder.stacks.code_frame(node) or (None, None, None) for node in known.tolist()]
-    file, line, function = zip(*frames, strict=True) if frames else ((), (), ())
+    segment = decoder.segment
+    known, which = texts.rank(events.stack, len(segment.node_parent))
+    nodes = code_nodes(segment, known)
+    code, line = segment.node_code[nodes], segment.node_line[nodes].astype(np.int64)
+    absent = nodes == 0
     return {
-        "file": texts.dictionary(which, pa.array(file, pa.string()).dictionary_encode().cast(pa.string())),
-        "line": pa.array([number or None for number in line], pa.int64()).take(pa.array(which)),
-        "function": texts.dictionary(which, list(function)),
+        "file": _texts(decoder, segment.code_file[code], absent, which),
+        "line": pa.array(line, mask=line == 0).take(pa.array(which)),
+        "function": _texts(decoder, segment.code_function[code], absent, which),
     }
+
+
+def _texts(decoder: SegmentDecoder, strings: Column, absent: Column, which: Column) -> pa.DictionaryArray:
+    """A column of strings of the segment, given by number."""
+    known, place = np.unique(np.where(absent, -1, strings.astype(np.int64)), return_inverse=True)
+    found = [decoder.segment.text(number) if number >= 0 else None for number in known.tolist()]
+    return texts.dictionary(place[which], found)

@@ -25,7 +25,8 @@ from pythonaudit.durable import sync_directory
 
 ROW_GROUP = 1 << 17
 ABSENT = "__HIVE_DEFAULT_PARTITION__"  # what Hive, Spark, DuckDB and Polars call a partition of null
-_COMPRESSION_LEVEL = 3
+_COMPRESSION_LEVEL = 1  # higher ones made no smaller parts of what was recorded, but cost more
+_DICTIONARY_MAX = 4096  # texts
 _DAY_NS = 86_400_000_000_000
 _READ = 1 << 20
 _NAME_MAX = 200  # of a directory; file systems have 255
@@ -108,7 +109,7 @@ def write_part(archive: Archive, table: str, path: str, rows: pa.Table, **more: 
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as file:
         pq.write_table(
-            rows.select(wanted.names),
+            _without_large(rows.select(wanted.names)),
             file,
             row_group_size=ROW_GROUP,
             compression="zstd",
@@ -123,6 +124,17 @@ def write_part(archive: Archive, table: str, path: str, rows: pa.Table, **more: 
     os.replace(new, whole)
     sync_directory(whole.parent)
     return Part(table, path, len(rows), size, digest, **more)  # type: ignore[arg-type]
+
+
+def _without_large(rows: pa.Table) -> pa.Table:
+    """Without dictionaries that each row group would have to repeat: it makes one of the texts that it has."""
+    for at, column in enumerate(rows.columns):
+        is_large = pa.types.is_dictionary(column.type) and any(
+            len(chunk.dictionary) > _DICTIONARY_MAX for chunk in column.chunks
+        )
+        if is_large:
+            rows = rows.set_column(at, rows.schema.names[at], column.cast(column.type.value_type))
+    return rows
 
 
 def read_part(

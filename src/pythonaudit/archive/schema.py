@@ -118,4 +118,4 @@ TABLES = {"events": EVENTS, "stacks": STACKS, "segments": SEGMENTS}
 # Grow steadily within a process, or a table.
 DIFFERENCES = frozenset({"time", "number", "stack", "parent", "begin", "end", "begin_ns", "end_ns"})
 # Hardly ever the same twice.
-PLAIN = frozenset({"nanosecond", "args", "fields"})
+PLAIN = frozenset({"args", "fields"})

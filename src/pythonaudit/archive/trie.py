@@ -89,7 +89,7 @@ def _build_table(batch: str, parent: Column, code: Column, line: Column, codes: 
     at = pa.array(code)
     names = ("file", "function", "library", "package", "version")
     by_code = {
-        name: pa.array(values, schema.STACKS.field(name).type).take(at)
+        name: _repeated(pa.array(values, schema.STACKS.field(name).type), at)
         for name, values in zip(names, zip(*rows, strict=True), strict=True)
     }
     columns = by_code | {
@@ -98,4 +98,12 @@ def _build_table(batch: str, parent: Column, code: Column, line: Column, codes: 
         "parent": pa.array(parent, mask=parent == 0),
         "line": pa.array(line, mask=line == 0),
     }
-    return pa.table({name: columns[name] for name in schema.STACKS.names}).cast(schema.STACKS)
+    return pa.table({name: columns[name] for name in schema.STACKS.names})
+
+
+def _repeated(values: pa.Array, at: pa.Array) -> pa.Array:
+    """Values again and again: texts as a dictionary."""
+    if not pa.types.is_string(values.type):
+        return values.take(at)
+    values = values.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(values.indices.take(at), values.dictionary)

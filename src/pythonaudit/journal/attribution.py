@@ -73,21 +73,22 @@ class _Attributing:
         self._is_here = is_here(decoder.process.host, decoder.process.pid_namespace)
         self._begin_ns = min(decoder.segment.header.begin_realtime, (1 << 63) - 1)
         self._numbers: dict[Package | None, int] = {None: 0}
-        self._parents: list[int] = self._segment.node_parent.tolist()
-        self._node_codes: list[int] = self._segment.node_code.tolist()
 
     def result(self) -> Attribution:
         codes, generated = self._codes()
-        nodes = self._nodes(codes, {})
+        nodes = self._nodes(codes)
         if generated:
             makers = self._makers({self._text(code) for code in generated}, nodes)
             if makers:
-                nodes = self._nodes(codes, {code: makers.get(self._text(code), 0) for code in generated})
-        rows = np.array(nodes, np.int32)[self._segment.events.stack]
-        self._attribute_pth(rows, nodes)
-        return Attribution(list(self._numbers), rows, np.array(codes, np.int32))
+                made = codes.copy()
+                for code in generated:
+                    made[code] = makers.get(self._text(code), 0) or made[code]
+                nodes = self._nodes(made)
+        rows = nodes[self._segment.events.stack]
+        self._attribute_pth(rows)
+        return Attribution(list(self._numbers), rows, codes)
 
-    def _codes(self) -> tuple[list[int], list[int]]:
+    def _codes(self) -> tuple[Column, list[int]]:
         """The package of each code object, and which of them are functions of generated code."""
         segment, cwd = self._segment, self._decoder.process.cwd
         found, generated = [0], []
@@ -101,25 +102,26 @@ class _Attributing:
             elif file and not library and self._is_here:
                 package = self._finder.package(file if file.startswith("/") or not cwd else f"{cwd}/{file}")
             found.append(self._number(package))
-        return found, generated
+        return np.array(found, np.int32), generated
 
-    def _nodes(self, codes: list[int], makers: dict[int, int]) -> list[int]:
+    def _nodes(self, codes: Column) -> Column:
         """The package of each stack: that of its frame, else that of its caller's stack."""
-        if makers:
-            codes = [makers.get(code, 0) or package for code, package in enumerate(codes)]
-        found = [0]
-        for parent, code in zip(self._parents[1:], self._node_codes[1:], strict=True):
-            found.append(codes[code] or found[parent])
-        return found
+        own = codes[self._segment.node_code]
+        own[0] = 0
+        # Each stack looks at one farther out, until that knows: of its caller, of the caller's, of the fourth, ….
+        at = np.where(own > 0, np.arange(len(own)), self._segment.node_parent)
+        while not np.array_equal(farther := at[at], at):
+            at = farther
+        return own[at]
 
-    def _makers(self, files: set[str], nodes: list[int]) -> dict[str, int]:
+    def _makers(self, files: set[str], nodes: Column) -> dict[str, int]:
         """Of generated code, by the name of its file: the only package that made some."""
         found: dict[str, set[int]] = defaultdict(set)
         for row in self._rows_named(_MAKERS):
             stack = int(self._segment.events.stack[row])
             for file in self._code_names(row):
                 if file in files:
-                    found[file].add(nodes[stack])
+                    found[file].add(int(nodes[stack]))
         return {file: next(iter(packages)) for file, packages in found.items() if len(packages) == 1}
 
     def _code_names(self, row: int) -> list[str]:
@@ -132,7 +134,7 @@ class _Attributing:
                 names.append(name)
         return names
 
-    def _attribute_pth(self, rows: Column, nodes: list[int]) -> None:
+    def _attribute_pth(self, rows: Column) -> None:
         """Events of lines of .pth files, in place: nobody but `site` has called them."""
         events = self._segment.events
         runs, inside = self._inside_site()
@@ -154,13 +156,18 @@ class _Attributing:
     def _inside_site(self) -> tuple[Column, Column]:
         """For each stack, whether it is of `site.addpackage`, and whether it is of code that this runs."""
         segment = self._segment
+        functions = np.unique(segment.code_function).tolist()
+        if not any(segment.text(function) == _PTH for function in functions):
+            nowhere = np.zeros(len(segment.node_code), bool)
+            return nowhere, nowhere
+        parents, node_codes = segment.node_parent.tolist(), segment.node_code.tolist()
         names = [
             segment.text(function) == _PTH and segment.text(file).endswith((_SITE, "<frozen site>"))
             for file, function in zip(segment.code_file.tolist(), segment.code_function.tolist(), strict=True)
         ]
         found = [False]
-        for parent, code in zip(self._parents[1:], self._node_codes[1:], strict=True):
-            above = self._node_codes[parent]
+        for parent, code in zip(parents[1:], node_codes[1:], strict=True):
+            above = node_codes[parent]
             found.append(found[parent] or (names[above] and not names[code]))
         return np.array(names)[self._segment.node_code], np.array(found)
 

@@ -11,12 +11,37 @@ import numpy as np
 import orjson
 
 from pythonaudit.journal import layout
-from pythonaudit.journal.segment import Segment
+from pythonaudit.journal.segment import Column, Segment
 
 Frame = tuple[str, int, str]
 
 _CACHE_BYTES = 32 << 20
 _KEPT_EVERY = 4  # frames: to keep a stack costs about as much as to make that many
+
+
+def code_nodes(segment: Segment, nodes: Column) -> Column:
+    """Which frame (node) of each stack is the line of code that did it, as `Stacks.code_frame` says; 0: none.
+
+    Args:
+        segment: of the stacks.
+        nodes: their ids.
+    """
+    is_library = segment.code_library[segment.node_code]
+    files, which = np.unique(segment.code_file, return_inverse=True)
+    frozen = np.array([segment.text(number).startswith("<frozen ") for number in files.tolist()], bool)
+    is_frozen = frozen[which][segment.node_code]
+    found = np.array(nodes, np.int64)
+    rows, at = np.flatnonzero(found), found[found > 0]
+    in_file = np.zeros(len(found), bool)  # of those of the library: whether it is settled which
+    for _ in range(layout.STACK_MAX_NODES):
+        is_code = ~is_library[at]
+        found[rows[is_code]] = at[is_code]
+        first = ~is_code & ~is_frozen[at] & ~in_file[rows]
+        found[rows[first]] = at[first]
+        in_file[rows[first]] = True
+        rows, at = rows[~is_code], segment.node_parent[at[~is_code]]
+        rows, at = rows[at > 0], at[at > 0]
+    return found
 
 
 class Stacks:
