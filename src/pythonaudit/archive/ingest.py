@@ -36,6 +36,7 @@ from pythonaudit.archive.segments import build_row
 from pythonaudit.archive.trie import Trie
 from pythonaudit.errors import StoreError
 from pythonaudit.journal import layout
+from pythonaudit.journal.arguments import uncollected
 from pythonaudit.journal.process import build_process
 from pythonaudit.journal.reader import Journal, SegmentHead
 
@@ -97,7 +98,8 @@ def ingest(
             total = sum(map(_size, new))
             done = 0
             for batch in _batches(new, batch_bytes):
-                _write(journal, archive, batch, covered, report, sealer)
+                with uncollected():
+                    _write(journal, archive, batch, covered, report, sealer)
                 done += sum(map(_size, batch))
                 if progress:
                     progress(done, total)

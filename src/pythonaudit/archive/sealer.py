@@ -19,6 +19,7 @@ from pythonaudit.archive.segments import build_row
 from pythonaudit.integrity.merkle import find_root
 from pythonaudit.integrity.state import Key, State
 from pythonaudit.integrity.writer import Writer
+from pythonaudit.journal.arguments import uncollected
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.reader import Journal
 
@@ -48,7 +49,8 @@ class Sealer:
             OSError, StoreError: the log cannot be written.
         """
         with self.writer.lock() as state:
-            count = sum([self._seal(state, decoder) for decoder in decoders])
+            with uncollected():
+                count = sum([self._seal(state, decoder) for decoder in decoders])
             if count:
                 self.writer.checkpoint()
         return count

@@ -9,7 +9,10 @@ each two of them are only found where each text is one value.
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -90,3 +93,15 @@ def load_all(decoder: SegmentDecoder, written: Written) -> list[list[Any]]:
     for at in np.flatnonzero(written.refers | unsound | (written.levels > layout.DEPTH_MAX)).tolist():
         values[at] = decoder.load_arguments(texts[at].as_py())
     return values
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the cycle collector, which would walk through millions of arguments again and again for nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
