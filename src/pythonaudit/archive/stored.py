@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from pythonaudit.archive import schema
 from pythonaudit.archive.manifest import Archive, Entry, Part
+from pythonaudit.archive.numbers import flags, numbers
 from pythonaudit.archive.parts import read_part
 from pythonaudit.archive.segments import build_header
 from pythonaudit.journal import layout
@@ -39,12 +40,16 @@ _COLUMNS = (
     *("time", "nanosecond", "args", "slot", "number", "tid", "interpreter", "stack", "notes"),
     *_DICTIONARIES,
 )
+_FRAME = ("parent", "file", "line", "function", "library")
 _SOURCES = {name: number for number, name in layout.SOURCES.items()}
 _NOTES = {name: 1 << bit for bit, name in enumerate(layout.NOTES)}
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _NO_EVENTS = pa.schema(
     [(name, _DICTIONARY if name in _DICTIONARIES else schema.EVENTS.field(name).type) for name in _COLUMNS]
+).empty_table()
+_NO_STACKS = pa.schema(
+    [(name, _DICTIONARY if name in ("file", "function") else schema.STACKS.field(name).type) for name in _FRAME]
 ).empty_table()
 
 Row = Mapping[str, Any]
@@ -161,13 +166,13 @@ class Batch:
 
     @cached_property
     def _stacks(self) -> _Stacks:
-        tables = [schema.STACKS.empty_table()]
+        tables = [_NO_STACKS]
         for part in self._entry.of("stacks"):
             try:
-                tables.append(read_part(self._archive, part))
+                tables.append(read_part(self._archive, part, _FRAME, dictionaries=("file", "function")))
             except (OSError, pa.ArrowException) as error:
                 self._note(part, error)
-        return _Stacks(pa.concat_tables(tables))
+        return _Stacks(pa.concat_tables(tables).unify_dictionaries())
 
     def _note(self, part: Part, error: Exception) -> None:
         if not isinstance(error, FileNotFoundError):
@@ -187,11 +192,9 @@ class _Stacks:
         self.parent = self.code = self.line = np.zeros(1, np.uint32)
         if not len(table):
             return
-        file, function = (table[name].combine_chunks().dictionary_encode() for name in ("file", "function"))
-        of_file, of_function = (
-            column.indices.fill_null(-1).to_numpy().astype(np.int64) + 1 for column in (file, function)
-        )
-        library = table["library"].fill_null(False).to_numpy(zero_copy_only=False).astype(np.int64)
+        file, function = (table[name].combine_chunks() for name in ("file", "function"))
+        of_file, of_function = (numbers(column.indices, -1).astype(np.int64) + 1 for column in (file, function))
+        library = flags(table["library"]).astype(np.int64)
         functions = len(function.dictionary) + 1
         codes, which = np.unique((of_file * functions + of_function) * 2 + library, return_inverse=True)
         # Ids of strings: first the files, then the functions; 0 is none.
@@ -202,7 +205,7 @@ class _Stacks:
         self.library = np.append(False, codes % 2 == 1)
         self.code = np.append(0, which + 1).astype(np.uint32)
         self.parent, self.line = (
-            np.append(0, table[name].fill_null(0).to_numpy()).astype(np.uint32) for name in ("parent", "line")
+            np.append(0, numbers(table[name])).astype(np.uint32) for name in ("parent", "line")
         )
         self.parent[self.parent >= np.arange(len(self.parent))] = 0
 
@@ -216,13 +219,10 @@ def _build_segment(header: Header, row: Row, table: pa.Table, stacks: _Stacks) -
     contexts, of_context = np.unique(np.append(0, context), return_inverse=True)
     first = len(texts)
     texts += [one["event"] for one in counted]
-    args = table["args"].combine_chunks().cast(pa.large_string())
-    data, start, length = _bytes_of(args)
-    stack = table["stack"].fill_null(0).to_numpy().astype(np.uint32)
+    data, start, length = _bytes_of(table["args"].combine_chunks())
+    stack = numbers(table["stack"]).astype(np.uint32)
     stack[stack >= len(stacks.parent)] = 0
-    numbers = {
-        column: table[column].to_numpy().astype(np.uint64) for column in ("slot", "number", "tid", "interpreter")
-    }
+    ids = {column: numbers(table[column]).astype(np.uint64) for column in ("slot", "number", "tid", "interpreter")}
     return Segment(
         header=header,
         data=data,
@@ -235,7 +235,7 @@ def _build_segment(header: Header, row: Row, table: pa.Table, stacks: _Stacks) -
         node_code=stacks.code,
         node_line=stacks.line,
         events=Events(
-            time=table["time"].cast(pa.int64()).to_numpy() * 1000 + table["nanosecond"].to_numpy(),
+            time=numbers(table["time"]) * 1000 + numbers(table["nanosecond"]),
             source=_numbers_of(table["source"], _SOURCES),
             notes=_notes_of(table["notes"]),
             name=name,
@@ -245,7 +245,7 @@ def _build_segment(header: Header, row: Row, table: pa.Table, stacks: _Stacks) -
             length=length,
             context=of_context[1:],
             thread=thread,
-            **numbers,
+            **ids,
         ),
         contexts=[(number, b"", b"") for number in contexts.tolist()],
         counts=[Count(first + at, _SOURCES.get(one["source"], 0), one["count"]) for at, one in enumerate(counted)],
@@ -256,43 +256,41 @@ def _build_segment(header: Header, row: Row, table: pa.Table, stacks: _Stacks) -
     )
 
 
-def _bytes_of(column: pa.Array) -> tuple[bytes, Column, Column]:
+def _bytes_of(column: pa.StringArray) -> tuple[bytes, Column, Column]:
     """Bytes of a column of text, and where each row starts and how long it is."""
     _, offsets, data = column.buffers()
-    places = np.frombuffer(offsets, np.int64, len(column) + 1, column.offset * 8)
+    places = np.frombuffer(offsets, np.int32, len(column) + 1, column.offset * 4).astype(np.int64)
     return bytes(data) if data is not None else b"", places[:-1], np.diff(places)
 
 
-def _numbers_of(column: pa.ChunkedArray, numbers: Mapping[str, int]) -> Column:
+def _numbers_of(column: pa.ChunkedArray, known: Mapping[str, int]) -> Column:
     found = column.combine_chunks()
-    by_index = np.array([numbers.get(text, 0) for text in found.dictionary.to_pylist()] + [0], np.uint8)
-    numbered: Column = by_index[found.indices.fill_null(len(by_index) - 1).to_numpy()]
+    by_index = np.array([known.get(text, 0) for text in found.dictionary.to_pylist()] + [0], np.uint8)
+    numbered: Column = by_index[numbers(found.indices, len(by_index) - 1)]
     return numbered
 
 
 def _notes_of(column: pa.ChunkedArray) -> Column:
-    bits = np.zeros(len(column), np.uint16)
-    if column.null_count < len(column):
-        noted = np.flatnonzero(column.is_valid().to_numpy())
-        for at, names in zip(noted.tolist(), column.take(pa.array(noted)).to_pylist(), strict=True):
-            bits[at] = sum(_NOTES.get(name, 0) for name in names)
-    return bits
+    if column.null_count == len(column):
+        return np.zeros(len(column), np.uint16)
+    lists = column.combine_chunks()
+    places = np.frombuffer(lists.buffers()[1], np.int32, len(lists) + 1, lists.offset * 4)
+    bits = np.cumsum([0, *(_NOTES.get(name, 0) for name in lists.values.to_pylist())])
+    return np.diff(bits[places]).astype(np.uint16)
 
 
 def _add_texts(texts: list[str], column: pa.DictionaryArray) -> Column:
     """Adds the texts of a column to a table of strings; the id of each row's, 0 for null."""
     first = len(texts)
     texts += column.dictionary.to_pylist()
-    absent = column.is_null().to_numpy(zero_copy_only=False)
-    ids = column.indices.fill_null(0).to_numpy().astype(np.int64) + first
-    return np.where(absent, 0, ids).astype(np.uint32)
+    return (numbers(column.indices, -first).astype(np.int64) + first).astype(np.uint32)
 
 
 def _attribution(table: pa.Table) -> Attribution:
     """The packages of events, as they were found when these were archived."""
     name, version = (table[column].combine_chunks() for column in ("package", "version"))
     names, versions = ([None, *column.dictionary.to_pylist()] for column in (name, version))
-    which, of_version = (column.indices.fill_null(-1).to_numpy() + 1 for column in (name, version))
+    which, of_version = (numbers(column.indices, -1) + 1 for column in (name, version))
     pairs, rows = np.unique(np.append(0, which.astype(np.int64) * len(versions) + of_version), return_inverse=True)
     packages = [
         Package(names[pair // len(versions)], versions[pair % len(versions)]) if pair // len(versions) else None
