@@ -24,6 +24,7 @@ The rules, in order. What no rule names stays as it is: a word of letters never 
    `tmp` or `temp` with eight such characters, with or without `-`, `_` or `.` between, anywhere. Right below a
    temporary directory (`/tmp`, `/var/tmp`, `/dev/shm`, `<runtime>`): these after any prefix, if there is a digit
    among them; `tmp.XXXXXXXXXX` of mktemp, `ccXXXXXX.s` of compilers; all numbers, there and in the part below.
+   `pymp-XXXXXXXX/listener-XXXXXXXX`, a socket of multiprocessing, whose name no event tells.
 4. In each part: UUIDs, hashes (8 or more hexadecimal digits, both letters and digits, or 32 of any), dates with
    or without times, versions (`2.32.3`, `1.0rc1`), numbers of five digits and more; `.cpython-311-x86_64-linux-gnu`.
    Parts of one or two digits before a hash of 28 or more that begins with them, as caches fan them out, go with it;
@@ -58,6 +59,7 @@ _IN_TEMPORARY = (
     re.compile(r"^(tmp\.)[A-Za-z0-9]{6,12}()$"),
     re.compile(r"^(cc)[A-Za-z0-9]{6}(\.(?:c|s|o|ld|le|res|cdtor\.[co]))$"),
 )
+_LISTENER = re.compile(r"(/pymp-)[a-z0-9_]{8}(/(?:listener|sock)-)[a-z0-9_]{8}$")
 _NUMBER = re.compile(r"\d+")
 _ABI = re.compile(r"\.(?:cpython-\d+t?|pypy\d+-pp\d+|abi3)(?:-[\w-]+)?(?=\.(?:so|pyc)\b|\.opt-\d\.pyc)")
 _VARIES = re.compile(
@@ -132,6 +134,7 @@ def generalise_path(path: str, places: Places) -> str:
     if not path.startswith("/"):
         return _parts(path, places.made)
     path = _PTS.sub("/dev/pts/*", _PROC_PART.sub(r"\1*", _PROC.sub("/proc/<pid>", path)))
+    path = _LISTENER.sub(r"\1*\2*", path)
     name, rest = places.locate(path)
     whole = name + rest
     for temporary in _TEMPORARY:
