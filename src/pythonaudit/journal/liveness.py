@@ -25,7 +25,11 @@ def is_running(boot: str, pid_namespace: int, pid: int, pid_start: int) -> bool 
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return False
-    return int(status.rpartition(")")[2].split()[19]) == pid_start or not _counts_as_we_do(pid)
+    state, *fields = status.rpartition(")")[2].split()
+    threads, start = int(fields[16]), int(fields[18])
+    if state in "ZX" and threads < 2:  # nobody has waited for it; with further threads, only its first has ended
+        return False
+    return start == pid_start or not _counts_as_we_do(pid)
 
 
 def is_here(host: str | None, pid_namespace: int) -> bool:
