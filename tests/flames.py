@@ -10,8 +10,11 @@ import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from typing import Any
+
+from pythonaudit.cli.render import neutralise
 
 #: As flamegraph.pl has it: what is left may end in a further number, which is taken for another profile's.
 FOLDED_LINE = re.compile(r"^(.*)\s+?(\d+(?:\.\d*)?)$")
@@ -21,6 +24,16 @@ VOID = {"meta", "input", "link", "img", "br", "hr", "base"}
 LOADS = {"src", "href", "srcset", "action", "formaction", "data", "poster", "background", "style", "ping"}
 
 Stacks = Counter[tuple[str, ...]]
+
+
+def stack_of(frames: Sequence[tuple[str, int, str]], depth: int) -> tuple[str, ...]:
+    """Frames as Python shows them, innermost first, as the stack that must come out."""
+    labels = [
+        neutralise(text.encode("utf-8", "backslashreplace").decode())
+        for text in (f"{function} ({file})" if file else function for file, _, function in frames)
+    ]
+    more = ["[truncated]"] if len(labels) > depth > 0 else []
+    return (*more, *reversed(labels[:depth])) or ("[no stack]",)
 
 
 def read_folded(text: str) -> Stacks:

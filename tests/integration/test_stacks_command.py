@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pythonaudit.cli.render import neutralise
 from tests import commands
 from tests.conftest import Installed
-from tests.flames import Stacks, read_folded, read_page, read_speedscope, unescape_folded
+from tests.flames import Stacks, read_folded, read_page, read_speedscope, stack_of, unescape_folded
 from tests.journal_writer import SegmentWriter
 from tests.recorded import is_whole
 
@@ -28,15 +27,7 @@ def output(done: subprocess.CompletedProcess[str]) -> str:
 
 def seen_by_python(path: Path, depth: int) -> Stacks:
     """What the hook of stack_program.py saw, as the stacks that must come out."""
-    found: Stacks = Counter()
-    for _, frames in json.loads(path.read_text()):
-        labels = [
-            neutralise(text.encode("utf-8", "backslashreplace").decode())
-            for text in (f"{function} ({file})" if file else function for file, _, function in frames)
-        ]
-        more = ["[truncated]"] if len(labels) > depth > 0 else []
-        found[(*more, *reversed(labels[:depth])) or ("[no stack]",)] += 1
-    return found
+    return Counter(stack_of(frames, depth) for _, frames in json.loads(path.read_text()))
 
 
 @pytest.mark.parametrize("depth", [None, 0, 3])

@@ -6,16 +6,13 @@ import json
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests import commands
 from tests.conftest import TIMEOUT_SECONDS, Installed, Recording
-from tests.integration.process_witness import Witness, read_witness, strace
+from tests.integration.process_witness import Row, Witness, assert_as_witnessed, read_witness, strace
 from tests.integration.run_command import Run
-
-Row = dict[str, Any]
 
 EVERYTHING = """
 import multiprocessing, os, pty, shlex, subprocess, sys
@@ -59,33 +56,6 @@ def read_tree(directory: Path, *words: str) -> list[Row]:
     done = commands.run(directory, "tree", "--format", "jsonl", *words)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def assert_as_witnessed(rows: list[Row], witness: Witness) -> None:
-    """Parents, children and words agree with what the kernel did, where no Python went unrecorded.
-
-    What failed to become another program, or was forked and raised nothing, is a Python to strace.
-    """
-    pids = {row["process"]: row["pid"] for row in rows if "process" in row}
-    recorded = set(pids.values())
-    for row in rows:
-        if row.get("link") == "exec" or "process" not in row:
-            continue
-        above = [pid for pid in witness.ancestors(row["pid"]) if pid in recorded]
-        assert pids.get(row.get("parent_process")) == (above[0] if above else None), row
-    for pid in recorded:
-        children = witness.children(pid)
-        mine = [
-            row
-            for row in rows
-            if pids.get(row.get("parent_process")) == pid
-            and "parent_start" not in row
-            and row.get("link") != "exec"
-        ]
-        assert len(mine) == len(children), (pid, mine, children)
-        missing = [child for child in children if child not in recorded]
-        words = sorted("unexplained" if witness.is_python(child) else "not-python" for child in missing)
-        assert words == sorted(row["coverage"] for row in mine if row["coverage"] != "recorded")
 
 
 def record_witnessed(run: Run, log: Path, *command: str | Path) -> tuple[list[Row], Witness]:
