@@ -158,16 +158,22 @@ static void look_around(struct witness *ret)
         ret->pid_namespace = namespace.st_ino;
 }
 
-/* Field 22 of /proc/PID/stat; 0: not to be had. The command's name may hold anything. */
-static uint64_t start_time_of(uint32_t pid)
+/* Fields of /proc/PID/stat: when it began (22; 0: not to be had), and whether it has ended and nobody has waited
+ * for it. With further threads (20), only its first has ended. The command's name may hold anything. */
+static uint64_t start_time_of(uint32_t pid, int *ret_ended)
 {
     char path[32], text[1024];
     snprintf(path, sizeof path, "/proc/%u/stat", pid);
+    *ret_ended = 0;
     if (!read_text(path, text, sizeof text))
         return 0;
     const char *at = strrchr(text, ')');
-    for (int field = 2; at != NULL && field < 22; field++)
+    int is_zombie = at != NULL && at[1] == ' ' && (at[2] == 'Z' || at[2] == 'X');
+    for (int field = 2; at != NULL && field < 22; field++) {
         at = strchr(at + 1, ' ');
+        if (field == 19 && at != NULL)
+            *ret_ended = is_zombie && strtol(at + 1, NULL, 10) < 2;
+    }
     return at != NULL ? strtoull(at + 1, NULL, 10) : 0;
 }
 
@@ -196,8 +202,9 @@ static int is_dead(const struct pa_header *h, const struct witness *w, const str
         return 0;
     if (kill((pid_t)h->pid, 0) != 0 && errno == ESRCH)
         return 1;
-    uint64_t start = start_time_of(h->pid);
-    return start != 0 && h->pid_start != 0 && start != h->pid_start && counts_as_we_do(h->pid);
+    int ended;
+    uint64_t start = start_time_of(h->pid, &ended);
+    return ended || (start != 0 && h->pid_start != 0 && start != h->pid_start && counts_as_we_do(h->pid));
 }
 
 /* The header is NULL where the file has none. */

@@ -2,7 +2,7 @@
  *
  * A segment is closed when its header says so, or when its process is dead. That is judged
  * of processes of this boot and of our own pid namespace only (kill(2) finds none, or
- * /proc/PID/stat tells another start time), and of those of another boot when the file was
+ * /proc/PID/stat tells another start time, or that all its threads have ended), and of those of another boot when the file was
  * last written before this one began: a live process on another host that shares the
  * directory has another boot too. A process of another pid namespace is dead once its
  * heartbeat is PA_BEAT_GONE_NS old by both of its clocks: alive, it would have gone on in

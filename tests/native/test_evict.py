@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -69,6 +70,11 @@ def chunk(
     return head + bytes(size - 64 - each * len(entries)) + b"".join(reversed(entries))
 
 
+FIRST_THREAD_ENDS = """
+import ctypes, sys, threading
+threading.Thread(target=sys.stdin.read).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
 #: A live process: this one.
 LIVE = os.getpid(), start_time(os.getpid())
 
@@ -181,14 +187,25 @@ def test_who_is_dead(box: Path, driver: Driver, name: str) -> None:
 
 
 def test_a_process_that_ended_and_was_not_waited_for(box: Path, driver: Driver) -> None:
-    """It has a place in /proc still; it may have threads that go on, so it is not judged dead."""
+    """It has a place in /proc still, and where process 1 waits for nobody it keeps it."""
     fill(box, 7)
     with subprocess.Popen(["true"]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         path = put(box, "judged", header(process=(process.pid, start_time(process.pid))))
+        driver.create("new.pyaudit", SIZE)
+        assert not path.exists()
+
+
+def test_a_process_whose_first_thread_has_ended(box: Path, driver: Driver) -> None:
+    """It looks like one that nobody has waited for; its other threads go on."""
+    fill(box, 7)
+    with subprocess.Popen([sys.executable, "-c", FIRST_THREAD_ENDS], stdin=subprocess.PIPE) as process:
+        while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            assert process.poll() is None
+        path = put(box, "judged", header(process=(process.pid, start_time(process.pid))))
         assert driver.ask_number("create", "new.pyaudit", SIZE) == -EDQUOT
-    driver.create("new.pyaudit", SIZE)
-    assert not path.exists()
+        assert path.exists()
+        process.communicate()
 
 
 def test_nobody_is_judged_by_the_proc_of_another_namespace(place: Path) -> None:
