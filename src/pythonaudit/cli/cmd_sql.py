@@ -21,9 +21,8 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "query", metavar="SELECT", help="in the SQL of DuckDB; it reads the views and nothing else"
-    )
+    help_query = "in the SQL of DuckDB; it reads the views and nothing else"
+    parser.add_argument("query", type=filters.plain, metavar="SELECT", help=help_query)
     tables.add_format(parser)
 
 

@@ -28,7 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = _EPILOG.format(acts="\n".join(f"  {name:<10} {act.summary}" for name, act in ACTS.items()))
     parser.add_argument("act", type=_act, metavar="ACT", help=", ".join(ACTS))
-    parser.add_argument("pattern", nargs="?", default="*", metavar="PATTERN", help="a glob; default: anything")
+    help_pattern = "a glob; default: anything"
+    parser.add_argument(
+        "pattern", nargs="?", type=filters.plain, default="*", metavar="PATTERN", help=help_pattern
+    )
     tables.add_format(parser)
     filters.add_arguments(parser)
 
@@ -38,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     journal = filters.open_journal(args.dir)
     selection = filters.select(journal, args, time.time_ns())
     with selection.connect(journal) as connection:
-        result = Result(connection, build_query(args.act, args.pattern, selection.query()))
+        result = Result(connection, build_query(args.act, args.pattern, selection.query()), "--where")
         found = _write_table(result) if args.format == "table" else tables.write(result, args.format)
     if not found:
         say(f"nobody {args.act} {args.pattern} in {journal.directory}")

@@ -48,16 +48,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "raises while it reads, where it is recorded too, is left out.",
     )
     add = group.add_argument
-    add("--event", action="append", metavar="GLOB", help="name or template: 'os.*', 'User logged in*'")
+    add("--event", action="append", type=plain, metavar="GLOB", help="name or template: 'os.*', 'User logged in*'")
     add("--category", action="append", metavar="NAME", choices=_CATEGORIES, help=", ".join(_CATEGORIES))
     add("--source", action="append", choices=_SOURCES, help="who raised it")
     add("--since", metavar="TIME", help="2026-11-22T14:30:00Z, 2026-11-22, 15m, 2d (ago) or today")
     add("--until", metavar="TIME", help="the same; the moment itself is out")
-    add("--run", action="append", metavar="LABEL", help="label of 'pythonaudit run', or 'last'")
+    add("--run", action="append", type=plain, metavar="LABEL", help="label of 'pythonaudit run', or 'last'")
     add("--process", action="append", metavar="HEX", type=_hex, help="id of a process, or its beginning")
     add("--pid", action="append", metavar="PID", type=int, help="process id")
-    add("--path", action="append", metavar="GLOB", help="any argument that is a path: '/etc/*'")
-    add("--package", action="append", metavar="GLOB", help="distribution or project that did it: requests")
+    add("--path", action="append", type=plain, metavar="GLOB", help="any argument that is a path: '/etc/*'")
+    add(
+        "--package",
+        action="append",
+        type=plain,
+        metavar="GLOB",
+        help="distribution or project that did it: requests",
+    )
     add(
         "--context",
         action="append",
@@ -65,8 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_pair,
         help="a field of its context: 'user=john*'; given several times, all must hold",
     )
-    add("--text", metavar="TEXT", help="occurs in name, arguments or fields, in any case")
-    add("--where", metavar="SQL", help="a condition on columns: \"event = 'open' and pid > 9\"")
+    add("--text", type=plain, metavar="TEXT", help="occurs in name, arguments or fields, in any case")
+    add("--where", type=plain, metavar="SQL", help="a condition on columns: \"event = 'open' and pid > 9\"")
+
+
+def plain(text: str) -> str:
+    """A word that UTF-8 can hold: what is none is written out (`\\udcff`), as names of events have it; for argparse."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def count(text: str) -> int:
@@ -225,7 +236,7 @@ def _hex(text: str) -> str:
 
 
 def _pair(text: str) -> tuple[str, str]:
-    key, equals, glob = text.partition("=")
+    key, equals, glob = plain(text).partition("=")
     if not key or not equals:
         raise argparse.ArgumentTypeError(f"{text!r}: it takes a field and a glob, such as user=john*")
     return key, glob

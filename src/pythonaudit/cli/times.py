@@ -20,6 +20,8 @@ from functools import lru_cache
 SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
 
+_FIRST_NS = calendar.timegm((1, 1, 1, 0, 0, 0)) * SECOND_NS
+_END_NS = (calendar.timegm((9999, 12, 31, 23, 59, 59)) + 1) * SECOND_NS
 _UNITS_NS = {"s": SECOND_NS, "m": 60 * SECOND_NS, "h": 3600 * SECOND_NS, "d": DAY_NS, "w": 7 * DAY_NS}
 _AGE = re.compile(r"(?:[0-9]{1,9}[smhdw])+")
 _RFC_3339 = re.compile(
@@ -41,8 +43,15 @@ def parse_moment(text: str, now_ns: int) -> int:
         Nanoseconds since 1970.
 
     Raises:
-        ValueError: the text is none of these forms, or no such day or hour exists.
+        ValueError: the text is none of these forms, or no such day or hour exists in the years 1 to 9999.
     """
+    moment = _parse(text, now_ns)
+    if not _FIRST_NS <= moment < _END_NS:
+        raise ValueError(f"{text!r} is no moment: it is not in the years 1 to 9999")
+    return moment
+
+
+def _parse(text: str, now_ns: int) -> int:
     if text == "today":
         return now_ns - now_ns % DAY_NS
     if _AGE.fullmatch(text):

@@ -95,7 +95,7 @@ def load(connection: Connection, events: str, places: Places) -> Iterator[Row]:
         places: what is where.
     """
     owners: dict[tuple[str | None, bool, str | None], str] = {}
-    for values in Result(connection, build_query(events)).rows():
+    for values in Result(connection, build_query(events), "--where").rows():
         kind, what, target, port, asked, package, version, file, line, function, count, was, was_target, event = (
             values
         )

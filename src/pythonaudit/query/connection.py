@@ -104,6 +104,8 @@ def check_condition(connection: Connection, where: str) -> None:
         UsageError: it is not one condition in valid SQL.
     """
     try:
+        if not where.strip():
+            raise duckdb.ParserException("a condition is missing")
         statements = connection.extract_statements(f"EXPLAIN SELECT id FROM events WHERE (\n{where}\n)")
         if len(statements) != 1:
             raise UsageError("--where takes one condition, not several statements")

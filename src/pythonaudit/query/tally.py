@@ -164,7 +164,7 @@ def _tallies(connection: Connection, by: str, columns: int, selected: str) -> It
     """What is counted by, and the tally, of each group."""
     groups = ", ".join(map(str, range(1, columns + 1)))
     query = f"SELECT {by}, count(*), min(time_ns), max(time_ns) FROM ({selected}) AS events GROUP BY {groups}"
-    for *key, count, first, last in Result(connection, query).rows():
+    for *key, count, first, last in Result(connection, query, "--where").rows():
         yield [*key, Tally(count, 0, first, last)]
 
 
