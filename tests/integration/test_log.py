@@ -144,7 +144,6 @@ LOGIN = "User logged in: username=johndoe, ip=192.168.0.1"
         (["--until", "2026-11-22T14:30:34Z"], ["open"]),
         (["--run", "second"], ["socket.connect", "subprocess.Popen"]),
         (["--run", "last"], ["socket.connect", "subprocess.Popen"]),
-        (["--run", "none of that name"], []),
         (["--process", "A0a1"], ["socket.connect", "subprocess.Popen"]),
         (["--pid", "77"], ["socket.connect", "subprocess.Popen"]),
         (["--path", "/etc/*"], ["open"]),

@@ -26,9 +26,13 @@ COMMANDS = {
 }
 
 MOMENTS = "write 2026-11-22T14:30:00Z, 2026-11-22, 15m, 2d or today"
+PID = "it takes the number of a process, such as 4711"
 #: Of every command.
 FILTERS: list[tuple[str, str, str]] = [
+    ("--category", "fiel", "did you mean 'file'?"),
+    ("--category", "FILE", "did you mean 'file'?"),
     ("--category", "", "'application', 'code-execution', "),
+    ("--source", "aplication", "did you mean 'application'?"),
     ("--source", "x", "'interpreter', 'stdlib', 'application'"),
     ("--since", "yesterdya", MOMENTS),
     ("--since", "15 m", MOMENTS),
@@ -37,9 +41,15 @@ FILTERS: list[tuple[str, str, str]] = [
     ("--since", "999999999w", "not in the years 1 to 9999"),
     ("--until", "9999-12-31T23:59:59-01:00", "not in the years 1 to 9999"),
     ("--until", "tomorow", MOMENTS),
+    ("--run", "nightyl", "did you mean 'nightly'?"),
+    ("--run", "", "the last are 'later', 'nightly'"),
     ("--process", "xyz", "write hexadecimal digits"),
     ("--process", "f" * 33, "write hexadecimal digits"),
     ("--process", "", "write hexadecimal digits"),
+    ("--pid", "abc", PID),
+    ("--pid", "-5", PID),
+    ("--pid", "1.5", PID),
+    ("--pid", "", PID),
     ("--context", "user", "such as user=john*"),
     ("--context", "=john", "such as user=john*"),
     ("--context", "", "such as user=john*"),
@@ -55,6 +65,15 @@ FILTERS: list[tuple[str, str, str]] = [
 ]
 #: Of some.
 OTHERS: list[tuple[list[str], str]] = [
+    (["log", "--format", "jsnl"], "did you mean 'jsonl'?"),
+    (["stats", "--format", "jsnl"], "did you mean 'jsonl'?"),
+    (["who", "opens", "--format", "parqet"], "did you mean 'parquet'?"),
+    (["tree", "--format", "jsnl"], "did you mean 'jsonl'?"),
+    (["stacks", "--format", "speedscpe"], "did you mean 'speedscope'?"),
+    (["diff", "nightly", "later", "--format", "markdwn"], "did you mean 'markdown'?"),
+    (["sql", "SELECT 1", "--format", "arow"], "did you mean 'arrow'?"),
+    (["stats", "--by", "evnt"], "did you mean 'event'?"),
+    (["stacks", "--by", "pakage"], "did you mean 'package'?"),
     (["who", "opnes"], "did you mean 'opens'?"),
     (["diff", "nightyl", "later"], "did you mean 'nightly'?"),
     (["diff", "nightly", "last~7"], "2 runs are recorded"),
@@ -122,5 +141,5 @@ def test_every_filter_is_tried() -> None:
     parser = argparse.ArgumentParser()
     filters.add_arguments(parser)
     options = {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
-    anything = {"--event", "--path", "--package", "--text", "--run", "--pid"}
+    anything = {"--event", "--path", "--package", "--text"}
     assert options == {option for option, *_ in FILTERS} - {"--format"} | anything

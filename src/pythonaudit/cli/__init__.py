@@ -79,6 +79,15 @@ class Parser(argparse.ArgumentParser):
         """Called by argparse for every mistake it finds."""
         raise UsageError(message, hint=f"see '{self.prog} --help'")
 
+    def _check_value(self, action: argparse.Action, value: str) -> None:
+        """Called by argparse for every value of an option or argument that has choices."""
+        names = [str(choice) for choice in action.choices or ()]
+        near = difflib.get_close_matches(str(value).lower(), names, n=1)
+        if near and value not in names:
+            name = "/".join(action.option_strings) or action.metavar
+            raise UsageError(f"argument {name}: invalid choice: {value!r}", hint=f"did you mean '{near[0]}'?")
+        super()._check_value(action, value)
+
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:

@@ -11,6 +11,7 @@ segment tells is asked first, so that whole segments are never read; `--where` i
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import re
 import threading
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 LAST = "last"
 HOW_TO_RUN = "record one with 'pythonaudit run -- COMMAND'"
 
+_RUNS_NAMED = 5
 _CATEGORIES = (APPLICATION, *catalog.CATEGORIES)
 _SOURCES = tuple(layout.SOURCES.values())
 
@@ -55,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--until", metavar="TIME", help="the same; the moment itself is out")
     add("--run", action="append", type=plain, metavar="LABEL", help="label of 'pythonaudit run', or 'last'")
     add("--process", action="append", metavar="HEX", type=_hex, help="id of a process, or its beginning")
-    add("--pid", action="append", metavar="PID", type=int, help="process id")
+    add("--pid", action="append", metavar="PID", type=_number, help="process id")
     add("--path", action="append", type=plain, metavar="GLOB", help="any argument that is a path: '/etc/*'")
     add(
         "--package",
@@ -160,7 +162,7 @@ def select(journal: Journal, args: argparse.Namespace, now_ns: int) -> Selection
         now_ns: the present, nanoseconds since 1970.
 
     Raises:
-        UsageError: a moment cannot be read.
+        UsageError: a moment cannot be read, or no such run is recorded.
         PythonAuditError: `--run last`, and no run is recorded.
     """
     wanted = EventFilter(
@@ -169,7 +171,7 @@ def select(journal: Journal, args: argparse.Namespace, now_ns: int) -> Selection
         sources=tuple(args.source or ()),
         since_ns=_moment("--since", args.since, now_ns),
         until_ns=_moment("--until", args.until, now_ns),
-        runs=tuple(last_run(journal) if label == LAST else label for label in args.run or ()),
+        runs=tuple(_run(journal, label, getattr(args, "follow", False)) for label in args.run or ()),
         processes=tuple(args.process or ()),
         pids=tuple(args.pid or ()),
         paths=tuple(args.path or ()),
@@ -179,6 +181,19 @@ def select(journal: Journal, args: argparse.Namespace, now_ns: int) -> Selection
         without=own_process(),
     )
     return Selection(wanted, args.where)
+
+
+def _run(journal: Journal, label: str, is_awaited: bool) -> str:
+    """The label of a run; who follows may wait for one that is not there yet."""
+    if label == LAST:
+        return last_run(journal)
+    runs = [] if is_awaited else find_runs(journal)
+    if runs and label not in runs:
+        near = difflib.get_close_matches(label, runs, n=1, cutoff=0.5)
+        some = ", ".join(map(repr, runs[: -_RUNS_NAMED - 1 : -1]))
+        hint = f"did you mean {near[0]!r}?" if near else f"the last are {some}"
+        raise UsageError(f"--run: no run {label!r} is recorded", hint=hint)
+    return label
 
 
 def last_run(journal: Journal) -> str:
@@ -227,6 +242,12 @@ def _moment(option: str, text: str | None, now_ns: int) -> int | None:
         return parse_moment(text, now_ns)
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from None
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,10}", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: it takes the number of a process, such as 4711")
+    return int(text)
 
 
 def _hex(text: str) -> str:

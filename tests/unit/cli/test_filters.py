@@ -46,8 +46,21 @@ def parse(*words: str) -> argparse.Namespace:
     ],
 )
 def test_what_options_select(words: list[str], wanted: dict[str, Any], tmp_path: Path) -> None:
+    for number, run in enumerate("ab"):
+        write(tmp_path, number, BEGIN_NS, run)
     selection = filters.select(Journal(tmp_path), parse(*words), NOW)
     assert selection == filters.Selection(EventFilter(**wanted), None)
+
+
+def test_a_run_that_is_not_recorded(tmp_path: Path) -> None:
+    """That nothing happened in it would be the wrong answer; but it may still come."""
+    write(tmp_path, 1, BEGIN_NS, "nightly")
+    with pytest.raises(UsageError, match=r"^--run: no run 'nightyl' is recorded$") as told:
+        filters.select(Journal(tmp_path), parse("--run", "nightyl"), NOW)
+    assert told.value.hint == "did you mean 'nightly'?"
+    following = parse("--run", "nightyl")
+    following.follow = True
+    assert filters.select(Journal(tmp_path), following, NOW).wanted.runs == ("nightyl",)
 
 
 def test_where_is_kept_apart(tmp_path: Path) -> None:
@@ -65,7 +78,7 @@ def test_where_is_kept_apart(tmp_path: Path) -> None:
         (["--process", "0x4f"], r"^argument --process: '0x4f' is no beginning of a process id"),
         (["--process", "0" * 33], r"^argument --process: .* is no beginning of a process id"),
         (["--process", ""], r"^argument --process: '' is no beginning of a process id"),
-        (["--pid", "one"], r"^argument --pid: invalid int value"),
+        (["--pid", "one"], r"^argument --pid: 'one': it takes the number of a process"),
         (["--ev", "open"], r"^unrecognized arguments: --ev open"),
     ],
 )
