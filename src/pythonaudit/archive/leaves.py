@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pythonaudit.archive.described import without_text
-from pythonaudit.integrity.state import Run
+from pythonaudit.integrity.state import Run, Span
 from pythonaudit.journal import arrow, texts
 from pythonaudit.journal.arguments import Written, load_all
 from pythonaudit.journal.decode import SegmentDecoder
@@ -119,23 +119,27 @@ class StackHashes:
         return found
 
 
-def of_segment(decoder: SegmentDecoder, next_of: Mapping[int, int] | None = None) -> Leaves:
+def of_segment(decoder: SegmentDecoder, known: Mapping[int, Sequence[Span]] | None = None) -> Leaves:
     """The hashes of the events of a segment.
 
     Args:
         decoder: of the segment.
-        next_of: for each slot the number of the first event that is wanted; others are wanted all.
+        known: events that are not wanted: spans of numbers by slot.
     """
     segment = decoder.segment
     events = segment.events
-    if next_of:
-        wanted = np.ones(len(events), bool)
-        for slot, first in next_of.items():
-            wanted &= (events.slot != slot) | (events.number >= first)
-        rows = np.flatnonzero(wanted)
-    else:
-        rows = np.arange(len(events))
-    rows = rows[np.lexsort((events.number[rows], events.slot[rows]))]
+    rows = np.lexsort((events.number, events.slot))
+    if known:
+        wanted = np.ones(len(rows), bool)
+        slots, every = events.slot[rows].astype(np.int64), events.number[rows]
+        for slot in known.keys() & set(np.unique(slots).tolist()):
+            begin, end = np.searchsorted(slots, [slot, slot + 1]).tolist()
+            mine = every[begin:end]
+            for first, end_number in known[slot]:
+                low = np.searchsorted(mine, np.uint64(first))
+                high = np.searchsorted(mine, np.uint64(end_number - 1), "right")
+                wanted[begin + low : begin + high] = False
+        rows = rows[wanted]
     events = events.take(rows)
     shared = arrow.batch(decoder, rows, _SHARED)
     columns = dict(zip(shared.schema.names, shared.columns, strict=True)) | {"args": _arguments(decoder, events)}

@@ -16,6 +16,7 @@ The standard library only. What the keys mean is in docs/format/archive.md.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -249,6 +250,14 @@ class Archive:
         newest = max((name for name in self._names() if _BATCH.fullmatch(name.removesuffix(_SUFFIX))), default="0")
         after = int(newest.partition("-")[0], 16) + 1
         return f"{max(time.time_ns(), after):016x}-{os.urandom(4).hex()}"
+
+    def digest(self, entry: Entry) -> str:
+        """SHA-256 of the file of an entry that is there.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return hashlib.sha256((self.root / "manifest" / (entry.batch + _SUFFIX)).read_bytes()).hexdigest()
 
     def commit(self, entry: Entry) -> None:
         """Makes the parts of a batch count, and those that it replaces not. Under the lock.

@@ -11,9 +11,11 @@ manifest names it: whoever is killed in between leaves a batch that never was, w
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from typing import Any
 
 from pythonaudit.archive import leaves
+from pythonaudit.archive.covered import Covered
 from pythonaudit.archive.manifest import Archive, Entry
 from pythonaudit.archive.segments import build_row
 from pythonaudit.integrity.merkle import find_root
@@ -79,7 +81,8 @@ class Sealer:
                 key = row["process"], row["sequence"], row["uid"]
                 said = {"events": row["events"], "row": leaves.hash_row(row), "batch": entry.batch}
                 self._append_about(state, "segment", key, said)
-            self.writer.append("batch", replaces=entry.replaces, **describe_batch(entry))
+            said = describe_batch(entry, sha256(entry.to_json().encode()).hexdigest())
+            self.writer.append("batch", **said, replaces=entry.replaces)
             self.writer.checkpoint()
 
     def reconcile(self, archive: Archive) -> None:
@@ -102,7 +105,7 @@ class Sealer:
         if key in state.archived:
             return 0
         known = state.sealed.get(key)
-        found = leaves.of_segment(decoder, known.next if known else None)
+        found = leaves.of_segment(decoder, known.spans if known else None)
         if found.hashes:
             identity = leaves.hash_identity(build_row(decoder, "", "", []))
             root = find_root(found.hashes).hex()
@@ -116,10 +119,15 @@ class Sealer:
         self.writer.append(kind, process=process, sequence=sequence, uid=uid, **said, previous=previous)
 
 
-def describe_batch(entry: Entry) -> dict[str, Any]:
-    """A batch as records have it: keys `batch` and `parts`."""
+def describe_batch(entry: Entry, digest: str) -> dict[str, Any]:
+    """A batch as records have it: keys `batch`, `entry` and `parts`.
+
+    Args:
+        entry: of the batch.
+        digest: of its file.
+    """
     parts = [{"path": p.path, "rows": p.rows, "bytes": p.bytes, "sha256": p.sha256} for p in entry.parts]
-    return {"batch": entry.batch, "parts": parts}
+    return {"batch": entry.batch, "entry": digest, "parts": parts}
 
 
 def begin(writer: Writer, journal: Journal, archive: Archive, origin: str, version: str) -> None:
@@ -136,7 +144,9 @@ def begin(writer: Writer, journal: Journal, archive: Archive, origin: str, versi
         OSError, StoreError: there is a log already, or it cannot be written.
     """
     with archive.lock():
-        batches = [describe_batch(entry) for entry in archive.entries()]
+        batches = [describe_batch(entry, archive.digest(entry)) for entry in archive.entries()]
+        covered = Covered(archive)
         heads = journal.heads() if journal.directory.joinpath("journal").is_dir() else []
+        heads = [head for head in heads if not covered.has(head.key)]  # those that are wait for being used again
         writer.begin(origin, version, {"batches": batches, "segments": len(heads)})
         Sealer(writer).seal(decoder for decoder in map(journal.load, heads) if decoder)

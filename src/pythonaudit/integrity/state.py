@@ -17,6 +17,7 @@ from pythonaudit.integrity.log import FORMAT, parse_record
 
 Key = tuple[str, int, int]  # of a segment: process, sequence, uid
 Run = tuple[int, int, int]  # slot, number of the first event, how many
+Span = tuple[int, int]  # numbers of events of a slot: the first, and the first that is not meant
 
 ABOUT_JOURNALS = frozenset({"events", "segment", "gone"})
 
@@ -26,18 +27,33 @@ class Sealed:
     """What is sealed of a segment that can still grow, or is not archived.
 
     Attributes:
-        next: for each slot the number of the first event that is not sealed.
+        spans: for each slot the numbers that are sealed, each span from one to before another, in order.
         events: how many are sealed.
     """
 
-    next: dict[int, int] = field(default_factory=dict)
+    spans: dict[int, list[Span]] = field(default_factory=dict)
     events: int = 0
 
     def add(self, runs: Sequence[Run]) -> None:
         """Seals some more."""
         for slot, first, count in runs:
-            self.next[slot] = max(first + count, self.next.get(slot, 0))
+            self.spans[slot] = add_span(self.spans.get(slot, []), (first, first + count))
             self.events += count
+
+
+def add_span(spans: list[Span], new: Span) -> list[Span]:
+    """Spans with one more, in order, those that meet made one."""
+    if not spans or spans[-1][1] < new[0]:
+        return [*spans, new]
+    if spans[-1][1] == new[0]:
+        return [*spans[:-1], (spans[-1][0], new[1])]
+    found: list[Span] = []
+    for first, end in sorted([*spans, new]):
+        if found and found[-1][1] >= first:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((first, end))
+    return found
 
 
 class State:
@@ -51,7 +67,7 @@ class State:
         closing: the key of the epoch before has signed its last checkpoint, or is about to, and there is no
             record `closed` of it: its epoch, and how many records that checkpoint covers.
         sealed: segments that are sealed at least in part, and not archived.
-        archived: segments that a record `segment` closed, and the batch that it named.
+        archived: segments that are in a batch, and that batch.
         previous: hash of the last record about a process of a user.
         batches: those that are in the manifest, or come into it, and what each replaces.
         dropped: those that retention removed.
@@ -72,7 +88,8 @@ class State:
         self.previous: dict[tuple[str, int], str] = {}
         self.batches: dict[str, tuple[str, ...]] = {}
         self._last = ""  # batch
-        self._unsure: dict[str, list[Key]] = {}  # segments of batches whose writer can have been killed
+        self._closed: list[tuple[Key, str]] = []  # segments, and the batch that is to come
+        self._unsure: dict[Key, str | None] = {}  # those of the last batch, and in which they had been before
         self.dropped: set[str] = set()
         self.settings: dict[str, Any] = {}
         self.holds: dict[str, Mapping[str, Any]] = {}
@@ -129,8 +146,7 @@ class State:
         self.sealed.setdefault(key_of(record), Sealed()).add(record["runs"])
 
     def _add_segment(self, record: Mapping[str, Any]) -> None:
-        self.archived[key_of(record)] = record["batch"]
-        self._unsure.setdefault(record["batch"], []).append(key_of(record))
+        self._closed.append((key_of(record), record["batch"]))
 
     def _add_gone(self, record: Mapping[str, Any]) -> None:
         self.sealed.pop(key_of(record), None)
@@ -138,14 +154,22 @@ class State:
     def _add_batch(self, record: Mapping[str, Any]) -> None:
         self.batches[record["batch"]] = tuple(record["replaces"])
         self._last = record["batch"]
-        for batch in self._unsure.keys() - {record["batch"]}:  # whoever was killed was found out before this one
-            for key in self._unsure.pop(batch):
-                self.sealed.pop(key, None)
+        for key in self._unsure:  # whoever was killed was found out before this one
+            self.sealed.pop(key, None)
+        # Those that were to come into another batch were not: its writer was killed before it came to it.
+        keys = [key for key, batch in self._closed if batch == self._last]
+        self._closed.clear()
+        self._unsure = {key: self.archived.get(key) for key in keys}
+        self.archived.update(dict.fromkeys(keys, self._last))
 
     def _add_void(self, record: Mapping[str, Any]) -> None:
         self.batches.pop(record["batch"], None)
-        for key in self._unsure.pop(record["batch"], ()):
-            self.archived.pop(key, None)
+        for key, before in self._unsure.items() if record["batch"] == self._last else ():
+            if before is None:
+                self.archived.pop(key, None)
+            else:
+                self.archived[key] = before
+        self._unsure = {}
 
     def _add_dropped(self, record: Mapping[str, Any]) -> None:
         self.dropped.update(record["batches"])

@@ -108,5 +108,7 @@ def test_what_is_known_is_left_out() -> None:
     decoder = decoded(GOLDEN / "threads.pyaudit")
     every = leaves.of_segment(decoder)
     slot, first, count = every.runs()[0]
-    rest = leaves.of_segment(decoder, {slot: first + count})
+    rest = leaves.of_segment(decoder, {slot: [(first, first + count)]})
     assert rest.hashes == every.hashes[count:]
+    middle = leaves.of_segment(decoder, {slot: [(0, first + 1), (first + 2, (1 << 64) - 1)]})
+    assert middle.hashes == [every.hashes[1], *every.hashes[count:]]
