@@ -68,7 +68,7 @@ _NOT_IN_ROW = frozenset({"batch", "user", "begin", "end"})
 
 @dataclass(frozen=True, slots=True)
 class Leaves:
-    """Hashes of events, in order of slot and number.
+    """Hashes of events.
 
     Attributes:
         slot, number: of each.
@@ -79,8 +79,19 @@ class Leaves:
     number: Column
     hashes: list[bytes]
 
+    def __getitem__(self, part: slice) -> Leaves:
+        """Some of them."""
+        return Leaves(self.slot[part], self.number[part], self.hashes[part])
+
+    def sorted(self) -> Leaves:
+        """The same in order of slot and number."""
+        order = np.lexsort((self.number, self.slot))
+        if (order[1:] > order[:-1]).all():
+            return self
+        return Leaves(self.slot[order], self.number[order], [self.hashes[at] for at in order.tolist()])
+
     def runs(self) -> list[Run]:
-        """Which events they are, in as few runs as can be."""
+        """Which events they are, in as few runs as can be; they must be in order."""
         if not len(self.slot):
             return []
         breaks = (self.slot[1:] != self.slot[:-1]) | (self.number[1:] != self.number[:-1] + np.uint64(1))
@@ -120,7 +131,7 @@ class StackHashes:
 
 
 def of_segment(decoder: SegmentDecoder, known: Mapping[int, Sequence[Span]] | None = None) -> Leaves:
-    """The hashes of the events of a segment.
+    """The hashes of the events of a segment, in order of slot and number.
 
     Args:
         decoder: of the segment.
@@ -158,24 +169,19 @@ def of_segment(decoder: SegmentDecoder, known: Mapping[int, Sequence[Span]] | No
 
 
 def of_table(table: pa.Table, stacks: StackHashes) -> Leaves:
-    """The hashes of events of one segment in the archive.
+    """The hashes of events in the archive, in the order in which they stand.
 
     Args:
-        table: the columns COLUMNS of its events.
+        table: the columns COLUMNS of them.
         stacks: those of their batch.
     """
-    numbers = {name: table[name].to_numpy() for name in ("slot", "number", "tid", "interpreter")}
+    slot, number, tid, interpreter = (table[name].to_numpy() for name in ("slot", "number", "tid", "interpreter"))
+    number = number.astype(np.uint64)
     time = table["time"].cast(pa.int64()).to_numpy() * 1000 + table["nanosecond"].to_numpy()
-    slot, number = numbers["slot"], numbers["number"].astype(np.uint64)
-    rows = np.lexsort((number, slot))
-    if (rows[1:] < rows[:-1]).any():
-        table = table.take(pa.array(rows))
-        time, slot, number = time[rows], slot[rows], number[rows]
     columns = {name: table[name].combine_chunks() for name in _TEXTS}
     columns["args"] = _told(columns["args"])
     hashed = stacks.of(table["stack"].fill_null(0).to_numpy())
-    others = (table[name].to_numpy() for name in ("tid", "interpreter"))
-    return Leaves(slot, number, _hash((time, number, slot, *others), columns, hashed))
+    return Leaves(slot, number, _hash((time, number, slot, tid, interpreter), columns, hashed))
 
 
 def stacks_of(table: pa.Table) -> StackHashes:
@@ -185,6 +191,7 @@ def stacks_of(table: pa.Table) -> StackHashes:
         table: its rows of the table `stacks`, in order.
     """
     parents = np.concatenate([[0], table["parent"].fill_null(0).to_numpy()])
+    parents[parents >= np.arange(len(parents))] = 0  # the end of every cycle
     line, file, function = (table[name].to_pylist() for name in ("line", "file", "function"))
 
     def frame(stack: int) -> tuple[int, str | None, str | None]:

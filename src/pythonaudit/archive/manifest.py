@@ -21,7 +21,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,10 +111,14 @@ def parse_entry(text: str) -> Entry:
         raise FormatError(f"no entry of a manifest: {type(error).__name__} {error}") from None
 
 
+def is_part_path(path: str) -> bool:
+    """Whether a part can lie there, below the archive."""
+    return _PATH.fullmatch(path) is not None and {".", ".."}.isdisjoint(path.split("/"))
+
+
 def _parse_part(said: dict[str, Any]) -> Part:
     table, path, digest = said["table"], said["path"], said["sha256"]
-    match = _PATH.fullmatch(path)
-    if match is None or match[1] != table or not {".", ".."}.isdisjoint(path.split("/")):
+    if not is_part_path(path) or path.partition("/")[0] != table:
         raise FormatError(f"{path!r} is no path of a part")
     if not _DIGEST.fullmatch(digest):
         raise FormatError(f"{path}: {digest!r} is no SHA-256")
@@ -147,6 +151,31 @@ class Archive:
     def path(self, part: Part) -> Path:
         """Where a part lies."""
         return self.root.joinpath(*part.path.split("/"))
+
+    def read_manifest(self) -> dict[str, bytes | str]:
+        """The bytes of every entry that is there, whether it counts or not, by the name of its batch; or why it
+        cannot be read.
+
+        Raises:
+            StoreError: one may not be read.
+        """
+        names = self._names()
+        while True:
+            found = {name.removesuffix(_SUFFIX): self._read_entry(name) for name in names}
+            before, names = names, self._names()
+            if before == names:
+                return {name: content for name, content in found.items() if content is not None}
+
+    def _read_entry(self, name: str) -> bytes | str | None:
+        path = self.root / "manifest" / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return "a link to nothing" if path.is_symlink() else None
+        except PermissionError as error:
+            raise StoreError(f"{path}: {error.strerror}", hint="run it as the directory's owner") from None
+        except OSError as error:
+            return str(error.strerror)
 
     def entries(self) -> list[Entry]:
         """The entries that count, oldest first; none where there is no archive. What is damaged is kept in
@@ -292,6 +321,11 @@ class Archive:
         for path in self._files():
             if path not in named and path.name.endswith((_PART, _PART + NEW)):
                 path.unlink()
+
+    def strangers(self, named: Container[str]) -> list[str]:
+        """Parts that lie in the archive, but for those that are named; below it."""
+        found = (str(path.relative_to(self.root)) for path in self._files() if path.name.endswith(_PART))
+        return sorted(path for path in found if path not in named)
 
     def _files(self) -> Iterable[Path]:
         for table in TABLES:

@@ -102,6 +102,17 @@ class Log:
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}") from None
 
+    def read_note(self) -> str | None:
+        """The same for whoever wants to see what is wrong with it: what is no text is read all the same.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        try:
+            return self.read_checkpoint()
+        except FormatError:
+            return (self.root / "checkpoint").read_bytes().decode("utf-8", "replace")
+
 
 def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, int]]:
     """The whole lines of a file from an offset on, each without its line feed and with where it ends.

@@ -64,6 +64,8 @@ class PublicKey:
             if name != self.origin or data[:_ID_BYTES] != self.id:
                 continue
             try:
+                if encode(data) != signature:  # bits that mean nothing are set
+                    raise ValueError
                 Ed25519PublicKey.from_public_bytes(self.data).verify(data[_ID_BYTES:], text.encode())
             except (InvalidSignature, ValueError):
                 raise FormatError(f"a signature of {self.vkey} is not right") from None

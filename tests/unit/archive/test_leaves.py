@@ -59,7 +59,7 @@ def test_archive_and_journal_agree(store: Path, path: Path) -> None:
     if not len(known.hashes):
         assert not len(mine)
         return
-    found = leaves.of_table(mine.select(leaves.COLUMNS), leaves.stacks_of(stacks))
+    found = leaves.of_table(mine.select(leaves.COLUMNS), leaves.stacks_of(stacks)).sorted()
     assert found.hashes == known.hashes
     assert found.runs() == known.runs()
     rows = [row for row in table(store, "segments").to_pylist() if row["process"] == decoder.process.id]
