@@ -56,6 +56,58 @@ class Tree:
         return found
 
 
+class Prover(Tree):
+    """A tree that grows, and can prove some of its leaves at each size: keeps their paths, and no other leaf."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._paths: dict[int, list[bytes]] = {}  # of a wanted leaf, up to the complete subtree that holds it
+        self._wanted: list[list[int]] = []  # in each of these subtrees
+
+    def add(self, leaf: bytes, wanted: bool = False) -> None:
+        """Adds the hash of a leaf.
+
+        Args:
+            leaf: the hash.
+            wanted: whether `path` will be asked for it.
+        """
+        here = [self.size] if wanted else []
+        if wanted:
+            self._paths[self.size] = []
+        right, size, at = leaf, self.size, len(self._peaks)
+        while size & 1:
+            at -= 1
+            left, before = self._peaks[at], self._wanted.pop()
+            for index in before:
+                self._paths[index].append(right)
+            for index in here:
+                self._paths[index].append(left)
+            here = before + here
+            right = hash_node(left, right)
+            size >>= 1
+        self._wanted.append(here)
+        super().add(leaf)
+
+    def path(self, index: int) -> list[bytes]:
+        """The inclusion proof of a wanted leaf in the tree of all leaves so far, from the leaf up.
+
+        Raises:
+            KeyError: it was not wanted.
+        """
+        path = list(self._paths[index])
+        end, at = 0, -1
+        while end <= index:  # sizes of complete subtrees, largest first
+            at += 1
+            end += 1 << ((self.size - end).bit_length() - 1)
+        later = self._peaks[at + 1 :]
+        if later:
+            found = later[-1]
+            for peak in reversed(later[:-1]):
+                found = hash_node(peak, found)
+            path.append(found)
+        return path + self._peaks[:at][::-1]
+
+
 def find_root(leaves: Sequence[bytes]) -> bytes:
     """The root of these leaves."""
     return _levels(leaves)[-1][0] if leaves else EMPTY

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pythonaudit.integrity.merkle import EMPTY, Tree, find_root, hash_leaf, hash_node, prove, prove_all, root_of
+from pythonaudit.integrity.merkle import (
+    EMPTY,
+    Prover,
+    Tree,
+    find_root,
+    hash_leaf,
+    hash_node,
+    prove,
+    prove_all,
+    root_of,
+)
 
 #: Leaves and roots of the tests of Certificate Transparency's reference implementation.
 KNOWN_LEAVES = [
@@ -72,3 +82,18 @@ def test_there_is_no_proof_of_what_is_not_there() -> None:
     with pytest.raises(IndexError):
         prove_all([EMPTY], [1])
     assert root_of(EMPTY, 1, 1, []) is None
+
+
+@given(st.integers(1, 70), st.sets(st.integers(0, 69)))
+def test_a_prover_proves_at_each_size_what_was_wanted(size: int, wanted: set[int]) -> None:
+    leaves = [hash_leaf(bytes([number])) for number in range(size)]
+    prover = Prover()
+    for number, leaf in enumerate(leaves):
+        prover.add(leaf, number in wanted)
+        for index in wanted & set(range(number + 1)):
+            assert prover.path(index) == prove(leaves[: number + 1], index)
+    assert prover.root() == find_root(leaves)
+    unwanted = set(range(size)) - wanted
+    if unwanted:
+        with pytest.raises(KeyError):
+            prover.path(unwanted.pop())
