@@ -412,6 +412,8 @@ class SegmentDecoder:
         tagged = b'"$' in args
         if tagged and b'"$text":' in args:
             args = orjson.dumps(values)
+        # No recorder writes lines within arguments. Whoever forged them would add lines to JSON lines.
+        shown = orjson.dumps(values) if b"\n" in args or b"\r" in args else args
         pairs, template = ({}, "") if name.info else name.message
         if name.info:
             names = self.arg_names(name, len(values))
@@ -420,12 +422,12 @@ class SegmentDecoder:
         elif not values:
             described = orjson.dumps(pairs) if pairs else b""
         elif len(values) == 1 and not tagged and not pairs and isinstance(values[0], dict):
-            described = args[1:-1] if values[0] else b""
+            described = shown[1:-1] if values[0] else b""
         else:
             found = fields.application_fields(pairs, values)
             described = orjson.dumps(found) if found else b""
         sound = args if values else b""
-        members = b',"args":' + sound if sound else b""
+        members = b',"args":' + shown if values else b""
         if described:
             members += b',"fields":' + described
         if pairs:

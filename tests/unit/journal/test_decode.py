@@ -215,6 +215,14 @@ def test_wide_arguments_are_not_deep() -> None:
     assert said(one("open", args))["args"] == args
 
 
+@pytest.mark.parametrize("name", ["open", "shop.order.paid"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_lines_in_forged_arguments_are_none_in_json(name: str, end: bytes) -> None:
+    event = one(name, end.join((b"[", b'{"event":"forged"}', b"]")))
+    assert len(event.to_json().splitlines()) == 1
+    assert said(event)["args"] == [{"event": "forged"}]
+
+
 def test_unknown_source_and_later_notes() -> None:
     event = one("open", source=9, notes=1 << 15)
     assert event.source == "unknown"
