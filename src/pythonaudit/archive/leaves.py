@@ -200,20 +200,24 @@ def stacks_of(table: pa.Table) -> StackHashes:
     return StackHashes(parents, frame)
 
 
+def row_text(row: Mapping[str, Any]) -> bytes:
+    """What is hashed of a row of the table `segments`: a JSON object."""
+    return _object_text({name: value for name, value in row.items() if name not in _NOT_IN_ROW})
+
+
 def hash_row(row: Mapping[str, Any]) -> str:
     """The hash of a row of the table `segments`."""
-    return _hash_object({name: value for name, value in row.items() if name not in _NOT_IN_ROW})
+    return sha256(row_text(row)).hexdigest()
 
 
 def hash_identity(row: Mapping[str, Any]) -> str:
     """The hash of whose a segment is, from its row."""
-    return _hash_object({name: row[name] for name in _IDENTITY})
+    return sha256(_object_text({name: row[name] for name in _IDENTITY})).hexdigest()
 
 
-def _hash_object(values: Mapping[str, Any]) -> str:
+def _object_text(values: Mapping[str, Any]) -> bytes:
     said = {name: value for name, value in values.items() if value is not None}
-    text = json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return sha256(text.encode()).hexdigest()
+    return json.dumps(said, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _sized(text: str | None) -> bytes:

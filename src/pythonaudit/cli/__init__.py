@@ -41,6 +41,7 @@ VERBS: Mapping[str, str] = {
     "ingest": "move what is closed from the journal into the archive (Parquet)",
     "keys": "begin to seal what is kept, and show, export or change the keys that sign it",
     "verify": "hold what is kept against what was sealed: was anything changed, removed or cut off?",
+    "export": "write evidence that an outsider verifies: sealed events and what proves them, in one zip file",
     "tree": "show which process started which, and which of them were not recorded",
     "env": "print what turns recording on in a shell, systemd, Docker or Kubernetes",
     "doctor": "check that recording works here, and say how to mend what does not",

@@ -63,14 +63,20 @@ class PublicKey:
             data = decode(signature)
             if name != self.origin or data[:_ID_BYTES] != self.id:
                 continue
-            try:
-                if encode(data) != signature:  # bits that mean nothing are set
-                    raise ValueError
-                Ed25519PublicKey.from_public_bytes(self.data).verify(data[_ID_BYTES:], text.encode())
-            except (InvalidSignature, ValueError):
-                raise FormatError(f"a signature of {self.vkey} is not right") from None
+            # Bits of base64 that mean nothing are not set.
+            is_exact = encode(data) == signature
+            if not is_exact or not self.verifies(text.encode(), data[_ID_BYTES:]):
+                raise FormatError(f"a signature of {self.vkey} is not right")
             return text
         raise FormatError(f"not signed by {self.vkey}")
+
+    def verifies(self, data: bytes, signature: bytes) -> bool:
+        """Whether the private key signed this."""
+        try:
+            Ed25519PublicKey.from_public_bytes(self.data).verify(signature, data)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
 
 
 class PrivateKey:

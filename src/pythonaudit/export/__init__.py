@@ -1,0 +1,1 @@
+"""What is recorded, in forms for others: evidence that an outsider verifies."""
