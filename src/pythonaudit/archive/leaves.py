@@ -117,6 +117,16 @@ class StackHashes:
         found = b"".join(map(self._hash, known.tolist()))
         return np.frombuffer(found, "V32")[which]
 
+    def unknown(self, stack: int) -> list[int]:
+        """Which frames of a stack, innermost first, have neither file nor function."""
+        found, at = [], 0
+        while stack:
+            _, file, function = self._frames(stack)
+            if file is None and function is None:
+                found.append(at)
+            stack, at = int(self._parents[stack]), at + 1
+        return found
+
     def _hash(self, stack: int) -> bytes:
         missing = []
         while stack not in self._known:
@@ -200,14 +210,14 @@ def stacks_of(table: pa.Table) -> StackHashes:
     return StackHashes(parents, frame)
 
 
-def row_text(row: Mapping[str, Any]) -> bytes:
+def build_row_text(row: Mapping[str, Any]) -> bytes:
     """What is hashed of a row of the table `segments`: a JSON object."""
     return _object_text({name: value for name, value in row.items() if name not in _NOT_IN_ROW})
 
 
 def hash_row(row: Mapping[str, Any]) -> str:
     """The hash of a row of the table `segments`."""
-    return sha256(row_text(row)).hexdigest()
+    return sha256(build_row_text(row)).hexdigest()
 
 
 def hash_identity(row: Mapping[str, Any]) -> str:

@@ -43,11 +43,15 @@ class Hashed:
     hashes: list[bytes]
     places: dict[tuple[int, int], int]
     _events: pa.Table
+    _stacks: leaves.StackHashes
 
-    def texts(self, place: int) -> dict[str, str]:
-        """Arguments and context of an event exactly as they were recorded, as far as it has them."""
+    def exact(self, place: int) -> dict[str, Any]:
+        """What the JSON of an event can say in other words, exactly as it was hashed: its `args` and `context`, and
+        which frames of its stack have a file and a function that are `unknown`, not empty.
+        """
         found = {name: self._events[name][place].as_py() for name in ("args", "context")}
-        return {name: text for name, text in found.items() if text is not None}
+        found["unknown"] = self._stacks.unknown(self._events["stack"][place].as_py() or 0) or None
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def find_segments(archive: Archive, wanted: Collection[Key]) -> Iterator[tuple[Entry, dict[Key, Row]]]:
@@ -110,7 +114,7 @@ def _hash(key: Key, row: Row, events: pa.Table, stacks: leaves.StackHashes) -> H
     events = events.take(pa.array(np.lexsort((number, events["slot"].to_numpy()))))
     found = leaves.of_table(events, stacks)
     ids = zip(found.slot.tolist(), found.number.tolist(), strict=True)
-    return Hashed(key, row, found.hashes, {of: place for place, of in enumerate(ids)}, events)
+    return Hashed(key, row, found.hashes, {of: place for place, of in enumerate(ids)}, events, stacks)
 
 
 def _spans(keys: pa.Table) -> Iterator[tuple[Key, int, int]]:

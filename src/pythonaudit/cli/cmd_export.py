@@ -67,12 +67,12 @@ def run(args: argparse.Namespace) -> int:
 def _say_left_out(report: Report) -> None:
     if report.open:
         hint = "'pythonaudit ingest' archives and seals them when their processes have ended"
-        _say(f"{report.open:,} events that match are not sealed or not archived, and left out; {hint}")
+        _say(f"left out, being not sealed or not archived: {report.open:,}; {hint}")
     if report.earlier:
-        _say(f"{report.earlier:,} events that match were archived before sealing began, and left out")
+        _say(f"left out, being archived before sealing began: {report.earlier:,}")
     if report.differing:
         hint = "'pythonaudit verify' says what is wrong"
-        _say(f"{report.differing:,} events that match are not as they were sealed, and left out; {hint}")
+        _say(f"left out, being not as they were sealed: {report.differing:,}; {hint}")
 
 
 def _chosen_by(args: argparse.Namespace) -> dict[str, Any]:

@@ -277,7 +277,7 @@ class _Proven:
                 self.records |= {number, closing} if count else set()
                 proven += count
         if proven:
-            self.rows[key] = leaves.row_text(segment.row)
+            self.rows[key] = leaves.build_row_text(segment.row)
         report.events += proven
         report.differing += len(selected.of[key]) - proven
         report.segments, report.records = len(self.rows), len(self.records)
@@ -288,8 +288,8 @@ class _Proven:
         places = [_index(runs, slot, at) for slot, at, _ in wanted]
         count = 0
         for (slot, at, which), index, path in zip(wanted, places, merkle.prove_all(hashes, places), strict=True):
-            texts = segment.texts(segment.places[slot, at])
-            exact = _exact(self.selected.line(which)[:-1], hashes[index], texts)
+            whole = segment.exact(segment.places[slot, at])
+            exact = _exact(self.selected.line(which)[:-1], hashes[index], whole)
             if exact is not None:
                 proof = {"id": f"{segment.key[0]}/{slot}/{at}", "record": number, "index": index}
                 self.selected.prove(which, proof | {"path": _hex(path)} | exact)
@@ -345,11 +345,11 @@ def _index(runs: Iterable[tuple[int, int, int]], slot: int, number: int) -> int:
     return before + number - first
 
 
-def _exact(line: bytes, leaf: bytes, texts: dict[str, str]) -> dict[str, str] | None:
+def _exact(line: bytes, leaf: bytes, whole: dict[str, Any]) -> dict[str, Any] | None:
     """What must be said beside an event's line so that its hash can be made of it; None: it cannot."""
-    for exact in ({}, texts):
+    for exact in ({}, whole):
         with suppress(KeyError, TypeError, ValueError):
-            if leaf in hash_event(members(line), exact):
+            if leaf == hash_event(members(line), exact):
                 return exact
     return None
 

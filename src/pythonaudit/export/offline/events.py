@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import struct
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -66,15 +67,15 @@ def parse_id(text: Any) -> tuple[str, int, int]:
     return match.group(1), int(match.group(2)), int(match.group(3))
 
 
-def hash_event(said: dict[str, tuple[Any, str]], exact: dict[str, Any]) -> list[bytes]:
-    """The hashes that an event can have: more than one where its stack has frames of which nothing is known.
+def hash_event(said: dict[str, tuple[Any, str]], exact: dict[str, Any]) -> bytes:
+    """The hash of an event.
 
     Args:
         said: its members, as `members` gives them.
-        exact: `args` and `context` as they were recorded, where the line does not have them exactly so.
+        exact: what these say in other words than was hashed: `args`, `context`, and which frames are `unknown`.
 
     Raises:
-        KeyError, TypeError, ValueError, struct.error: it is no event.
+        AttributeError, KeyError, TypeError, ValueError, struct.error: it is no event.
     """
     values = {name: value for name, (value, _) in said.items()}
     _, slot, number = parse_id(values["id"])
@@ -89,36 +90,28 @@ def hash_event(said: dict[str, tuple[Any, str]], exact: dict[str, Any]) -> list[
     data = [None if text is None else text.encode() for text in texts]
     lengths = [_NULL if text is None else len(text) for text in data]
     numbers = parse_time(values["time"]), number, slot, _whole(values["tid"]), _whole(values["interpreter"])
+    stack = hash_stack(said["stack"][1], exact.get("unknown", ())) if "stack" in said else bytes(32)
     rest = b"".join(text for text in data if text is not None)
-    return [
-        hash_leaf(_HEAD.pack(*numbers, _VERSION, *lengths, stack) + rest)
-        for stack in hash_stack(said.get("stack"))
-    ]
+    return hash_leaf(_HEAD.pack(*numbers, _VERSION, *lengths, stack) + rest)
 
 
-def hash_stack(said: tuple[Any, str] | None) -> list[bytes]:
-    """The hashes that a stack can have. JSON has an empty text for a file and a function that are not known."""
-    if said is None:
-        return [bytes(32)]
-    frames = load(said[1])
+def hash_stack(text: str, unknown: Sequence[int]) -> bytes:
+    """The hash of a stack, from its JSON, which has an empty text also where file and function are unknown."""
+    frames = load(text)
     if type(frames) is not list or not frames:
         raise ValueError("no stack")
-    found = []
-    for unknown in ("", None):
-        stack = bytes(32)
-        for frame in reversed(frames):
-            if frame.keys() - {"line"} != {"file", "function"} or ("line" in frame and _whole(frame["line"]) == 0):
+    stack = bytes(32)
+    for at, frame in reversed(list(enumerate(frames))):
+        if frame.keys() - {"line"} != {"file", "function"} or ("line" in frame and _whole(frame["line"]) == 0):
+            raise ValueError("no frame of a stack")
+        stack += _LENGTH.pack(frame.get("line", 0))
+        for name in (_text(frame["file"]), _text(frame["function"])):
+            if name is None or (at in unknown and name):
                 raise ValueError("no frame of a stack")
-            names = frame["file"], frame["function"]
-            stack += _LENGTH.pack(frame.get("line", 0))
-            for name in (unknown, unknown) if names == ("", "") else names:
-                text = _text(name)
-                data = b"" if text is None else text.encode()
-                stack += _LENGTH.pack(_NULL if text is None else len(data)) + data
-            stack = hashlib.sha256(stack).digest()
-        if stack not in found:
-            found.append(stack)
-    return found
+            data = name.encode()
+            stack += _LENGTH.pack(_NULL if at in unknown else len(data)) + data
+        stack = hashlib.sha256(stack).digest()
+    return stack
 
 
 def without_text(args: str | None) -> str | None:
@@ -188,16 +181,15 @@ class Events:
         """What is proven of an event; its proof stands in the line with the same number."""
         try:
             said = members(line)
-            hashes = hash_event(said, proof)
             process, slot, number = parse_id(said["id"][0])
-            time_ns = parse_time(said["time"][0])
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError, struct.error) as error:
+            if proof.get("id") != said["id"][0]:
+                raise WrongError(place, "the proof in the same line is of another event")
+            leaf, time_ns = hash_event(said, proof), parse_time(said["time"][0])
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError, struct.error) as error:
             raise WrongError(place, f"no event: {str(error)!a}") from None
         unknown = sorted(said.keys() - {*IN_THE_HASH, *IN_THE_ROW, *NOT_PROVEN})
         if unknown:
             raise WrongError(place, f"{unknown[0]!a} is nothing that events have")
-        if proof.get("id") != said["id"][0]:
-            raise WrongError(place, "the proof in the same line is of another event")
         number_of = proof.get("record")
         record = self._log.records.get(number_of) if type(number_of) is int else None
         if record is None or record.kind != "events":
@@ -205,16 +197,16 @@ class Events:
         index, size = self._place(record, slot, number), record.said.get("events")
         root = digest(record.said.get("root"))
         path = proof.get("path")
-        if index is None or index != proof.get("index"):
+        if index is None or index != proof.get("index") or type(proof["index"]) is not int:
             raise WrongError(place, f"record {record.number} is not about it")
-        if root is None or root not in [root_of(leaf, index, size, path) for leaf in hashes]:
+        if root is None or root_of(leaf, index, size, path) != root:
             raise WrongError(place, f"it is not what record {record.number} sealed")
-        if (record.number, index) in self._seen:
-            raise WrongError(place, "is there twice")
-        self._seen.add((record.number, index))
         if process != record.said.get("process"):
             raise WrongError(place, f"it is of another process than record {record.number} says")
         self._verify_process(place, said, record)
+        if (record.number, index) in self._seen:
+            raise WrongError(place, "is there twice")
+        self._seen.add((record.number, index))
         self.records[record.number] = record
         self.count += 1
         self.first_ns, self.last_ns = min(self.first_ns, time_ns), max(self.last_ns, time_ns)

@@ -62,6 +62,8 @@ class Log:
         self._introduced: list[int] = []  # numbers of the records of keys
         lines = [(place, load_object(place, line)) for place, line in bundle.lines("log.jsonl")]
         numbered = [self._prove(place, said) for place, said in lines]
+        if not numbered or numbered[0][0] != 0:
+            raise WrongError("log.jsonl", "does not begin with the first record")
         before, before_ns = -1, 0
         for number, (place, record, _) in numbered:
             time_ns = record.get("time_ns")
