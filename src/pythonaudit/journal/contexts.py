@@ -6,6 +6,7 @@ A context's JSON comes from whoever wrote the journal: it is parsed, and written
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -61,7 +62,7 @@ class Contexts:
         if trace:
             fields.setdefault("trace_id", trace.hex())
             fields.setdefault("span_id", span.hex())
-        return orjson.dumps(fields) if fields else b""
+        return _write(fields) if fields else b""
 
 
 def _parse(text: bytes) -> dict[str, Any] | None:
@@ -71,6 +72,11 @@ def _parse(text: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return found if isinstance(found, dict) and all(map(_is_value, found.values())) else None
+
+
+def _write(fields: dict[str, Any]) -> bytes:
+    """A context as it is sealed: not as one version of a library or another writes numbers."""
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _is_value(value: Any) -> bool:

@@ -254,3 +254,14 @@ def test_full_caches_change_nothing(limit: int, monkeypatch: pytest.MonkeyPatch)
 )
 def test_format_time(time_ns: int, text: str) -> None:
     assert decode.format_time(time_ns).decode() == text
+
+
+def test_numbers_of_a_context_are_written_one_way() -> None:
+    """docs/format/checkpoint.md, section 3: contexts are sealed as text, which no library may write otherwise."""
+    writer = SegmentWriter()
+    thread = writer.thread()
+    thread.context('{"a" : 1e16,"b":1e-5 , "c":1.50,"d":-0.0,"e":1E2,"f":"\\u00e9\\u0001\\u2028/","a":1e22}')
+    thread.event("open")
+    (event,) = decoded(writer)
+    text = '"context":{"a":1e+22,"b":1e-05,"c":1.5,"d":-0.0,"e":100.0,"f":"é\\u0001\u2028/"}'
+    assert text.encode() in event.to_json()
