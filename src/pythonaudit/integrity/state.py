@@ -130,9 +130,9 @@ class State:
         epoch, key = notes.parse_key(text)
         if epoch != record["epoch"] or epoch != self.epoch + 1 or key.origin != self.origin:
             raise FormatError("a key out of its turn")
-        if self.public is not None and not record.get("again"):
-            self.closing = self.epoch, self.tree.size + 1
-        self.signer, self.public = self.public, key
+        begins = self.public is None or record.get("again")
+        self.closing = None if begins else (self.epoch, self.tree.size + 1)
+        self.signer, self.public = None if begins else self.public, key
         self.epoch, self.epoch_ns = epoch, record["time_ns"]
 
     def _add_closed(self, record: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,11 @@ class Writer:
         self._covered = 0
 
     @contextmanager
-    def lock(self) -> Iterator[State]:
+    def lock(self, again: bool = False) -> Iterator[State]:
         """Makes this thread the only one that appends; gives the sum of all records.
+
+        Args:
+            again: what a writer that was killed had begun is left as it is.
 
         Raises:
             StoreError: nothing is sealed here, the log or a key cannot be read, or the log was changed.
@@ -80,7 +83,7 @@ class Writer:
                 self._descriptor = os.open(last, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 try:
                     os.ftruncate(self._descriptor, self._read)  # what is behind was being written by one now dead
-                    if self.state.tree.size:
+                    if self.state.tree.size and not again:
                         self._go_on()
                     yield self.state
                 finally:
@@ -171,8 +174,10 @@ class Writer:
             StoreError: it is not lost, or there is no log.
             OSError: something could not be written.
         """
-        with self.lock() as state:
-            if self.keys.load(state.origin, state.epoch):
+        with self.lock(again=True) as state:
+            with suppress(StoreError):
+                self._go_on()
+            if not state.closing and self.keys.load(state.origin, state.epoch):
                 raise StoreError("the key of this epoch is there", hint="'pythonaudit keys rotate' ends an epoch")
             epoch = state.epoch + 1
             key = self.keys.create(state.origin, epoch)
@@ -222,7 +227,8 @@ class Writer:
         else:
             old = self.keys.load(state.origin, epoch)
             if old is None:
-                raise FormatError(f"the last checkpoint of epoch {epoch} is not there, nor is its key")
+                hint = "begin anew with 'pythonaudit keys init --again'"
+                raise StoreError(f"the last checkpoint of epoch {epoch} is not there, nor is its key", hint=hint)
             note = self._sign(old)
         self._close(note)
 

@@ -190,6 +190,36 @@ def test_a_lost_key_is_replaced_only_when_asked(writer: Writer, tmp_path: Path) 
     assert checkpoint(later, tmp_path) == 6
 
 
+@pytest.mark.parametrize("lost", [{"0", "1"}, {"0"}, {"1"}], ids=str)
+def test_keys_are_lost_while_an_epoch_ends(
+    writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: set[str]
+) -> None:
+    """The machine dies between the record of a key and the last checkpoint of the one before; keys were in memory."""
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError), writer.lock():
+        patched.setattr(writer, "_sign", lambda _: 1 / 0)
+        writer.rotate()
+    for name in lost:
+        (tmp_path / "keys" / "private" / name).unlink()
+    later = Writer(tmp_path)
+    with pytest.raises(StoreError) as caught, later.lock():
+        later.append("quiet")
+        later.checkpoint()
+    assert "keys init --again" in str(caught.value.hint)
+    later.begin_again()
+    for one in (later, Writer(tmp_path)):
+        with one.lock():
+            one.append("quiet")
+            one.checkpoint()
+    ended = ["closed"] if "0" not in lost else []
+    assert [kind for kind in kinds(tmp_path) if kind != "quiet"][3:] == ["key", *ended, "key"]
+    with Writer(tmp_path).lock() as state:
+        assert (state.epoch, state.closing) == (2, None)
+    with later.lock():
+        later.rotate()
+        later.checkpoint()
+    assert kinds(tmp_path)[-2:] == ["key", "closed"]
+
+
 def test_a_key_that_others_can_read_is_refused(writer: Writer, tmp_path: Path) -> None:
     (tmp_path / "keys" / "private" / "0").chmod(0o640)
     later = Writer(tmp_path)

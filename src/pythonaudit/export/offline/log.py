@@ -113,7 +113,7 @@ class Log:
             self.signatures.append(note.signed(key))
         else:
             self.signatures.append(note.signed(self.keys[-1]))
-        self._need_closed(epoch - 2, note.place)
+            self._need_closed(epoch - 2, note.place)
         self.keys.append(key)
         self._introduced.append(number)
 
