@@ -61,7 +61,7 @@ def process_of(number: int) -> bytes:
 def write(directory: Path, process: int, sequence: int = 0, events: int = 3, **options: object) -> Path:
     """A segment of some events, by default of a process of another boot that ended in order."""
     state = options.pop("state", layout.STATE_CLEAN_END)
-    begin_ns = BEGIN_NS + process * 1_000_000 + sequence * 1_000
+    begin_ns = options.pop("begin_ns", BEGIN_NS + process * 1_000_000 + sequence * 1_000)
     writer = SegmentWriter(process=process_of(process), sequence=sequence, begin_ns=begin_ns, **options)  # type: ignore[arg-type]
     thread = writer.thread(number=sequence * events)
     for number in range(events):

@@ -1,23 +1,30 @@
 """Changes an archive in children that can be killed at any of their steps: a program for tests.
 
-    python archive_child.py      reads lines: STEP VERB DIRECTORY; answers each with the exit status of a child
+    python archive_child.py      reads lines: STEP, VERB, DIRECTORY, tabs between; answers each with the exit status of a child
 
-VERB is `ingest` or `compact`. Steps are the calls of the child that change what is in a directory; before number
-STEP, from 1, it kills itself (0: never). Children of one program share its imports.
+VERB is `ingest`, `compact`, or `retain:` and the limits as JSON; where there is a log, it is told. Steps are the calls
+of the child that change what is in a directory; before number STEP, from 1, it kills itself (0: never). Children of
+one program share its imports.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+from pythonaudit.agent.config import Retention
 from pythonaudit.archive.compact import compact
 from pythonaudit.archive.ingest import ingest
 from pythonaudit.archive.manifest import Archive
+from pythonaudit.archive.retention import apply
+from pythonaudit.archive.sealer import Sealer
 from pythonaudit.errors import StoreError
+from pythonaudit.integrity.log import Log
+from pythonaudit.integrity.writer import Writer
 from pythonaudit.journal.reader import Journal
 
 STEPS = frozenset({"os.rename", "os.remove", "os.mkdir", "os.chmod", "fcntl.flock"})
@@ -42,11 +49,14 @@ def kill_at(step: int) -> None:
 def change(verb: str, directory: Path) -> int:
     """What a child does."""
     archive = Archive(directory)
+    sealer = Sealer(Writer(directory)) if Log(directory).exists else None
     try:
         if verb == "compact":
-            compact(archive)
+            compact(archive, sealer=sealer)
+        elif verb == "ingest":
+            ingest(Journal(directory), archive, batch_bytes=BATCH_BYTES, sealer=sealer)
         else:
-            ingest(Journal(directory), archive, batch_bytes=BATCH_BYTES)
+            apply(archive, Journal(directory), Retention(**json.loads(verb.partition(":")[2])), sealer=sealer)
     except StoreError as error:
         print(error, file=sys.stderr)
         return 3
@@ -55,7 +65,7 @@ def change(verb: str, directory: Path) -> int:
 
 def main() -> None:
     for line in sys.stdin:
-        step, verb, directory = line.rstrip("\n").split(" ", 2)
+        step, verb, directory = line.rstrip("\n").split("\t", 2)
         child = os.fork()
         if child == 0:
             kill_at(int(step))

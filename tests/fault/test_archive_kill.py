@@ -1,25 +1,30 @@
-"""Ingest and compaction, killed at each of their steps; two and four at once; and a reader all the while."""
+"""Ingest, compaction and retention, killed at each of their steps; many at once; and a reader all the while."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pythonaudit.archive.ingest import ingest
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.journal import layout
 from pythonaudit.journal.reader import Journal
-from tests.archives import alive, archived_journal, files, lines, move, process_of, segments, table, write
+from tests.archives import DAY_NS, alive, archived_journal, files, lines, move, process_of, segments, table, write
 from tests.commands import environment
 from tests.fault import archive_child
+from tests.journal_writer import BEGIN_NS
 from tests.recorded import SOAK
+from tests.seals import begin_seal, check_sealed, records
 
 #: Each step takes a second or two: all of them are tried with SOAK=2.
 STRIDE = 1 if SOAK > 1 else 5
@@ -37,7 +42,7 @@ class Child:
 
     def begin(self, verb: str, directory: Path, step: int = 0) -> None:
         assert self.process.stdin
-        self.process.stdin.write(f"{step} {verb} {directory}\n")
+        self.process.stdin.write(f"{step}\t{verb}\t{directory}\n")
         self.process.stdin.flush()
 
     def end(self) -> int:
@@ -95,7 +100,8 @@ def check_tidy(directory: Path) -> None:
     """Nothing is left of those who were killed, and whoever reads all files sees each event once."""
     archive = Archive(directory)
     entries = archive.entries()
-    named = {"lock", *(f"manifest/{entry.batch}.json" for entry in entries)}
+    named = {"lock", *(["dropped.json"] if (archive.root / "dropped.json").exists() else [])}
+    named |= {*(f"manifest/{entry.batch}.json" for entry in entries)}
     assert set(files(directory)) == named | {part.path for entry in entries for part in entry.parts}
     events = table(directory)
     ids = list(zip(*(events[name].to_pylist() for name in ("process", "slot", "number")), strict=True))
@@ -175,3 +181,80 @@ def test_many_at_once_while_somebody_reads(memory: Path, children: list[Child], 
     check_tidy(memory)
     assert len(segments(memory)) == 3
     assert os.listdir(memory / "damaged")
+
+
+def fill_with_old(directory: Path, seal: bool) -> None:
+    """An archive of three old batches, a new one, a file that is no segment, and a process that goes on."""
+    (directory / "journal").mkdir(parents=True)
+    sealer = begin_seal(directory) if seal else None
+    for process, age in enumerate((40, 39, 38, 0), 1):
+        write(directory, process, begin_ns=BEGIN_NS - age * DAY_NS)
+        ingest(Journal(directory), Archive(directory), sealer=sealer)
+    for sequence in range(2):
+        state = layout.STATE_OPEN if sequence else layout.STATE_ROTATED
+        write(directory, 5, sequence, begin_ns=BEGIN_NS - (40 - sequence) * DAY_NS, state=state, **alive())
+    ingest(Journal(directory), Archive(directory), sealer=sealer)
+    broken = write(directory, 6, begin_ns=BEGIN_NS - 40 * DAY_NS)
+    broken.write_bytes(b"no segment")
+    os.utime(broken, ns=(BEGIN_NS - 40 * DAY_NS,) * 2)
+
+
+@pytest.mark.parametrize("seal", [False, True])
+def test_retention_killed_at_each_step(memory: Path, child: Child, seal: bool) -> None:
+    """What stays is there at any time; what goes is gone after the next one, and was told once."""
+    whole = memory / "whole"
+    fill_with_old(whole, seal)
+    expected = lines(archived_journal(whole))
+    seconds = (time.time_ns() - BEGIN_NS) / 1e9 + 30 * 86400
+    verb = "retain:" + json.dumps({"age": seconds, "size": None, "journal_age": seconds})
+    kept = [line for line in expected if b"/srv/4/" in line or b"/srv/5/1/" in line]
+    assert (len(expected), len(kept)) == (18, 6)
+    step, status = 0, -signal.SIGKILL
+    while status == -signal.SIGKILL:
+        step += 1
+        directory = memory / f"{step}"
+        shutil.copytree(whole, directory)
+        status = child.change(verb, directory, step)
+        found = lines(archived_journal(directory))
+        assert [line for line in expected if line in found] == found
+        assert [line for line in kept if line in found] == kept
+        # Whoever comes next, with whatever limits, finishes what was told.
+        next_ = verb if step % 2 or not seal else "ingest"
+        told = (
+            {batch for record in records(directory, "dropped") for batch in record["batches"]} if seal else set()
+        )
+        assert child.change(next_, directory) == 0
+        assert told.isdisjoint(entry.batch for entry in Archive(directory).entries())
+        assert child.change(verb, directory) == 0
+        check_whole(directory, kept)
+        check_tidy(directory)
+        assert [path.name[17:49] for path in segments(directory)] == [process_of(5).hex()] * 2
+        assert archived_journal(directory).survey().losses == []
+        if seal:
+            assert check_sealed(directory) == 3
+            batches = [batch for record in records(directory, "dropped") for batch in record["batches"]]
+            assert (len(batches), len(set(batches))) == (4, 4)
+        shutil.rmtree(directory)
+    assert status == 0
+    assert step > (20 if seal else 10)
+
+
+def test_retention_while_somebody_reads(memory: Path, child: Child) -> None:
+    """No reading fails, whatever goes meanwhile; and what stays is in each."""
+    for process in range(1, 25):
+        write(memory, process, begin_ns=BEGIN_NS - process * DAY_NS, events=50)
+    ingest(Journal(memory), Archive(memory), batch_bytes=1)
+    expected = lines(Journal(memory, archived=archived_journal(memory).archived))
+    followed = archived_journal(memory)
+    since = (time.time_ns() - BEGIN_NS) / 1e9
+    for age in range(23, 1, -1):
+        limits = {"age": since + age * 86400 - 3600, "size": None, "journal_age": None}
+        child.begin("retain:" + json.dumps(limits), memory)
+        for journal in (archived_journal(memory), followed):
+            found = lines(journal)
+            assert [line for line in expected if line in set(found)] == found
+            assert len(found) >= 50 * (age - 1)
+            assert journal.archived is not None
+            assert journal.archived.problems() == []
+        assert child.end() == 0
+    assert len(lines(followed)) == 50

@@ -9,15 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from pythonaudit.agent.config import Retention
 from pythonaudit.archive.compact import compact
+from pythonaudit.archive.ingest import ingest
 from pythonaudit.archive.manifest import Archive
+from pythonaudit.archive.retention import apply
+from pythonaudit.archive.sealer import Sealer
 from pythonaudit.errors import StoreError
+from pythonaudit.integrity.writer import Writer
 from pythonaudit.journal.reader import Journal
-from tests.archives import archived_journal, lines, move, process_of, segments, write
+from tests.archives import DAY_NS, archived_journal, lines, move, process_of, segments, write
 from tests.commands import COMMAND, environment, run
 from tests.fault.conftest import Disk
 from tests.fault.ways import ROOT_ONLY
+from tests.journal_writer import BEGIN_NS
 from tests.recorded import SOAK
+from tests.seals import begin_seal, check_sealed, records
 
 PAGE = 4096
 
@@ -136,3 +143,35 @@ def test_memory_is_bounded_by_a_batch(tmp_path: Path) -> None:
         peaks.append(peak)
     assert 0 < peaks[1] < 1.5 * peaks[0]
     assert peaks[1] < 1 << 20  # KiB
+
+
+@ROOT_ONLY
+def test_disk_full_while_retention_tells(disk: Disk) -> None:
+    """What cannot be told does not go; and with a little room it does."""
+    directory = disk("archive", "4m")
+    (directory / "journal").mkdir()
+    sealer = begin_seal(directory)
+    for process, age in enumerate((40, 39, 1), 1):
+        write(directory, process, begin_ns=BEGIN_NS - age * DAY_NS)
+        ingest(Journal(directory), Archive(directory), sealer=sealer)
+    limits = Retention(age=30 * 86400.0, size=None, journal_age=None)
+    filler = directory / "filler"
+    refused = 0
+    for pages in range(20):
+        filler.unlink(missing_ok=True)
+        room = os.statvfs(directory).f_bavail * PAGE
+        with open(filler, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(room - pages * PAGE, 1))
+        try:
+            report = apply(Archive(directory), Journal(directory), limits, (), Sealer(Writer(directory)), BEGIN_NS)
+            break
+        except StoreError as error:
+            refused += 1
+            assert "No space left" in str(error)
+            told = {batch for record in records(directory, "dropped") for batch in record["batches"]}
+            assert len(told) + len(Archive(directory).entries()) >= 3
+    assert refused >= 1
+    assert report.batches in (0, 2)
+    assert len(lines(archived_journal(directory))) == 3
+    assert len(records(directory, "dropped")) == 1
+    assert check_sealed(directory) == 3

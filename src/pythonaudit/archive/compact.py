@@ -3,18 +3,22 @@
 Batches are taken in order as long as they are small and sound, and written anew as one whose entry replaces
 theirs: one rename, after which the old ones do not count. Events, their order and the rows of segments stay
 what they are; stacks that batches had in common stand once.
+
+Retention removes whole batches (`retention`), so only those are put together that would go, or be kept, together:
+their newest events are of one day, and the same legal holds touch them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
 
 from pythonaudit.archive import schema
+from pythonaudit.archive.holds import Hold, find_holds
 from pythonaudit.archive.manifest import Archive, Entry
 from pythonaudit.archive.parts import is_sound, read_part, write_events, write_part
 from pythonaudit.archive.sealer import Sealer
@@ -22,19 +26,26 @@ from pythonaudit.errors import StoreError
 from pythonaudit.journal.segment import Column
 
 SMALL_EVENTS = 1 << 20  # a batch with as many events is left alone
+_DAY_NS = 86_400_000_000_000
 _TEXTS = (
     *("event", "category", "source", "template", "process", "host", "boot", "run", "python", "exe", "argv"),
     *("cwd", "user", "batch", "file", "function", "package", "version", "context", "thread"),
 )
 
 
-def compact(archive: Archive, small_events: int = SMALL_EVENTS, sealer: Sealer | None = None) -> int:
+def compact(
+    archive: Archive,
+    small_events: int = SMALL_EVENTS,
+    sealer: Sealer | None = None,
+    holds: Sequence[Hold] = (),
+) -> int:
     """Puts small batches together.
 
     Args:
         archive: which.
         small_events: what has fewer is small; what is made has about as many.
         sealer: tells the log what is done; None: nothing is sealed here.
+        holds: what one of these touches is put together only with what it touches too.
 
     Returns:
         How many batches were put together.
@@ -49,7 +60,10 @@ def compact(archive: Archive, small_events: int = SMALL_EVENTS, sealer: Sealer |
             if sealer:
                 sealer.reconcile(archive)
             sound = [entry for entry in archive.entries() if all(is_sound(archive, part) for part in entry.parts)]
-            for group in _groups(sound, small_events):
+            small = [entry for entry in sound if _events(entry) < small_events]
+            for group in (
+                group for some in _alike(archive, small, holds) for group in _groups(some, small_events)
+            ):
                 _merge(archive, group, sealer)
                 count += len(group)
         except (OSError, pa.ArrowException) as error:
@@ -60,21 +74,35 @@ def compact(archive: Archive, small_events: int = SMALL_EVENTS, sealer: Sealer |
     return count
 
 
+def _alike(archive: Archive, entries: list[Entry], holds: Sequence[Hold]) -> list[list[Entry]]:
+    """Batches that go, or are kept, together. One without events goes with whatever stands before it."""
+    found: dict[tuple[int, frozenset[str]], list[Entry]] = {}
+    for entry in entries:
+        keeping = find_holds(archive, entry, holds)
+        key = entry.newest_ns // _DAY_NS, keeping
+        if not _events(entry):
+            key = next((one for one in reversed(found) if one[1] == keeping), key)
+        found.setdefault(key, []).append(entry)
+    return list(found.values())
+
+
 def _groups(entries: list[Entry], most: int) -> Iterator[list[Entry]]:
-    """Small batches that stand together, none of them alone."""
+    """Small batches in order, none of them alone."""
     group: list[Entry] = []
     rows = 0
     for entry in entries:
-        size = sum(part.rows for part in entry.of("events"))
-        if size >= most or (group and rows + size > most):
+        if group and rows + _events(entry) > most:
             if len(group) > 1:
                 yield group
             group, rows = [], 0
-        if size < most:
-            group.append(entry)
-            rows += size
+        group.append(entry)
+        rows += _events(entry)
     if len(group) > 1:
         yield group
+
+
+def _events(entry: Entry) -> int:
+    return sum(part.rows for part in entry.of("events"))
 
 
 def _merge(archive: Archive, entries: list[Entry], sealer: Sealer | None) -> None:

@@ -1,9 +1,10 @@
-"""Which segments are in the archive."""
+"""Which segments are in the archive, or were until retention removed them: those are not archived again."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
+from pythonaudit.archive.dropped import load_dropped
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.parts import read_part
 from pythonaudit.journal.reader import Key
@@ -12,7 +13,7 @@ _COLUMNS = ["process", "sequence", "uid", "damage"]
 
 
 class Covered:
-    """The segments that have a row in the archive.
+    """The segments that have a row in the archive, and those that had.
 
     Args:
         archive: what is damaged in it is noted there.
@@ -20,7 +21,9 @@ class Covered:
 
     def __init__(self, archive: Archive) -> None:
         self._damaged: dict[Key, bool] = {}
-        for entry in archive.entries():
+        entries = archive.entries()
+        self._damaged.update(dict.fromkeys(load_dropped(archive).segments, False))
+        for entry in entries:
             for part in entry.of("segments"):
                 path = archive.path(part)
                 try:
@@ -35,7 +38,7 @@ class Covered:
             self._damaged[process, sequence, uid] = damage is not None
 
     def has(self, key: Key) -> bool:
-        """Whether all events of a segment are in the archive."""
+        """Whether all events of a segment are, or were, in the archive."""
         return key in self._damaged
 
     def was_damaged(self, key: Key) -> bool:

@@ -85,6 +85,12 @@ class Entry:
         """The parts of one table."""
         return [part for part in self.parts if part.table == table]
 
+    @property
+    def newest_ns(self) -> int:
+        """Time of its newest event, nanoseconds since 1970: not after it was written, whatever the event says."""
+        newest = max((part.end_ns for part in self.parts if part.end_ns is not None), default=self.written_ns)
+        return min(newest, self.written_ns) if self.written_ns else newest
+
     def to_json(self) -> str:
         """As the manifest has it."""
         parts = [{k: v for k, v in asdict(part).items() if v is not None} for part in self.parts]
@@ -310,10 +316,11 @@ class Archive:
             with suppress(FileNotFoundError):
                 os.unlink(manifest / (name + _SUFFIX))
         unread = False
+        for path in (Path(place, name) for place in (self.root, manifest) for name in os.listdir(place)):
+            if path.name.endswith(NEW):
+                path.unlink()
         for name in os.listdir(manifest):
-            if name.endswith(NEW):
-                os.unlink(manifest / name)
-            elif name.endswith(_SUFFIX):
+            if name.endswith(_SUFFIX):
                 unread |= name.removesuffix(_SUFFIX) not in counting
         if unread:
             return

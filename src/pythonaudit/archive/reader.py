@@ -6,7 +6,8 @@
 Segments move from the journal into the archive, and from batch to batch, while somebody reads. Each is known
 by its process, sequence and owner, and found again by them: what has gone from the journal is looked for here, and
 what has gone from one batch in the batches that replace it. So a reader lists the journal first, looks here
-second (`refresh`), and misses nothing and sees nothing twice.
+second (`refresh`), and misses nothing and sees nothing twice. What retention removes meanwhile is not there any more,
+also where the journal still has it.
 
 Parquet is only loaded where there is an archive.
 """
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from pythonaudit.archive.dropped import load_dropped
 from pythonaudit.archive.manifest import Archive, Entry
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.filters import EventFilter
@@ -54,6 +56,7 @@ class ArchivedSegments:
         self._entries: dict[str, Entry] = {}
         self._tables: dict[str, pa.Table] = {}  # the rows of `segments`, by batch
         self._places: dict[Key, _Place] = {}
+        self._dropped: frozenset[Key] = frozenset()  # by retention; some are in the journal still
         self._torn: set[str] = set()  # batches that count although a part is not there
         self._batch = lru_cache(_KEPT_BATCHES)(self._open_batch)
 
@@ -78,7 +81,9 @@ class ArchivedSegments:
         self._version = version
         while True:
             entries = {entry.batch: entry for entry in self.archive.entries()}
-            if entries.keys() == self._entries.keys():
+            # After the manifest: what goes from there is named here before.
+            dropped = load_dropped(self.archive).segments
+            if entries.keys() == self._entries.keys() and dropped == self._dropped:
                 return False
             from pythonaudit.archive.stored import read_segments
 
@@ -92,7 +97,7 @@ class ArchivedSegments:
         for name in gone:
             for part in entries[name].of("segments"):
                 self.archive.note(self.archive.path(part), "not there")
-        self._entries = entries
+        self._entries, self._dropped = entries, dropped
         self._tables = {name: table for name, table in tables.items() if table is not None}
         self._places = {}
         for name, table in self._tables.items():
@@ -110,13 +115,15 @@ class ArchivedSegments:
         return list(self._entries.values())
 
     def has(self, key: Key) -> bool:
-        """Whether all events of a segment are in the archive."""
-        return key in self._places
+        """Whether all events of a segment are in the archive, or were until retention removed them."""
+        return key in self._places or key in self._dropped
 
     def known(self) -> Iterator[tuple[Key, int]]:
         """Each segment, and how many of its process it says had been drained."""
         for key, place in self._places.items():
             yield key, place.drained
+        for key in self._dropped - self._places.keys():
+            yield key, 0
 
     def recorded(self) -> Iterator[Recorded]:
         """What each segment says of its process, and what was counted or lost."""
@@ -141,7 +148,7 @@ class ArchivedSegments:
         return found
 
     def load(self, key: Key) -> SegmentDecoder | None:
-        """A segment, wherever it is by now; None: it is not here, or cannot be read (noted)."""
+        """A segment, wherever it is by now; None: it is not, or no longer, here, or cannot be read (noted)."""
         if key not in self._places:
             self.refresh()
         while True:

@@ -10,12 +10,13 @@ manifest names it: whoever is killed in between leaves a batch that never was, w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 from pythonaudit.archive import leaves
 from pythonaudit.archive.covered import Covered
+from pythonaudit.archive.drop import drop
 from pythonaudit.archive.manifest import Archive, Entry
 from pythonaudit.archive.segments import build_row
 from pythonaudit.integrity.merkle import find_root
@@ -26,6 +27,8 @@ from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.reader import Journal
 
 Row = dict[str, Any]  # of the table `segments`
+
+_OF_RECORD = frozenset({"record", "time_ns", "action"})
 
 
 class Sealer:
@@ -86,18 +89,75 @@ class Sealer:
             self.writer.checkpoint()
 
     def reconcile(self, archive: Archive) -> None:
-        """Tells of batches that never came into the manifest. Under the archive's lock.
+        """Tells of batches that never came into the manifest, and removes those that are told to be dropped: their
+        writer was killed. Under the archive's lock.
 
         Raises:
-            OSError, StoreError: the log cannot be written, or the archive not be read.
+            OSError, StoreError: the log cannot be written, or the archive not be read or changed.
         """
-        there = {entry.batch for entry in archive.entries()}
+        entries = archive.entries()
         with self.writer.lock() as state:
-            missing = sorted(state.unsure_batches() - there)
+            missing = sorted(state.unsure_batches() - {entry.batch for entry in entries})
             for batch in missing:
                 self.writer.append("void", batch=batch)
-            if missing:
+            left = [entry for entry in entries if entry.batch in state.dropped]
+            if missing or left:
                 self.writer.checkpoint()
+        if left:
+            drop(archive, left)
+
+    def declare(self, settings: Mapping[str, Any], holds: Sequence[Mapping[str, Any]]) -> None:
+        """Tells what is in force, where it is not what was told last; covers it.
+
+        Args:
+            settings: by name.
+            holds: all that stand, as records have them: `hold`, `reason` and what they give.
+
+        Raises:
+            OSError, StoreError: the log cannot be written.
+        """
+        with self.writer.lock() as state:
+            said: list[tuple[str, dict[str, Any]]] = [
+                ("setting", {"name": name, "value": value})
+                for name, value in settings.items()
+                if name not in state.settings or state.settings[name] != value
+            ]
+            names = {hold["hold"] for hold in holds}
+            for name in sorted(state.holds.keys() - names):
+                said.append(("hold", {"hold": name, "action": "lift", "reason": state.holds[name].get("reason")}))
+            for hold in holds:
+                known = {k: v for k, v in state.holds.get(hold["hold"], {}).items() if k not in _OF_RECORD}
+                if known != hold:
+                    said.append(("hold", {"action": "place", **hold}))
+            for kind, values in said:
+                self.writer.append(kind, **values)
+            if said:
+                self.writer.checkpoint()
+
+    def tell_dropped(self, records: Iterable[Mapping[str, Any]], gone: Iterable[Key] = ()) -> int:
+        """Tells what retention removes, before it does; covers it.
+
+        Args:
+            records: the keys of each record `dropped`.
+            gone: segments that are removed from the journal.
+
+        Returns:
+            How many sealed events are lost with segments of the journal.
+
+        Raises:
+            OSError, StoreError: the log cannot be written; then nothing may be removed.
+        """
+        lost = 0
+        with self.writer.lock() as state:
+            for record in records:
+                self.writer.append("dropped", **record)
+            for key in gone:
+                sealed = state.sealed.get(key)
+                if sealed is not None and key not in state.archived:
+                    lost += sealed.events
+                    self._append_about(state, "gone", key, {"events": sealed.events, "reason": "retention"})
+            self.writer.checkpoint()
+        return lost
 
     def _seal(self, state: State, decoder: SegmentDecoder) -> int:
         header, uid = decoder.segment.header, decoder.process.uid
@@ -126,8 +186,12 @@ def describe_batch(entry: Entry, digest: str) -> dict[str, Any]:
         entry: of the batch.
         digest: of its file.
     """
-    parts = [{"path": p.path, "rows": p.rows, "bytes": p.bytes, "sha256": p.sha256} for p in entry.parts]
-    return {"batch": entry.batch, "entry": digest, "parts": parts}
+    return {"batch": entry.batch, "entry": digest, "parts": describe_parts(entry)}
+
+
+def describe_parts(entry: Entry) -> list[dict[str, Any]]:
+    """The parts of a batch as records have them."""
+    return [{"path": p.path, "rows": p.rows, "bytes": p.bytes, "sha256": p.sha256} for p in entry.parts]
 
 
 def begin(writer: Writer, journal: Journal, archive: Archive, origin: str, version: str) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.cli import filters
-from pythonaudit.cli.progress import Progress
-from pythonaudit.cli.render import neutralise
+from pythonaudit.cli.render import neutralise, progress, say
 from pythonaudit.errors import StoreError
 from pythonaudit.export.evidence import Report, write_evidence
 
@@ -50,12 +48,10 @@ def run(args: argparse.Namespace) -> int:
     journal = filters.open_journal(args.dir)
     selection = filters.select(journal, args, time.time_ns())
     archive = Archive(args.dir)
-    with Progress("proving") as progress:
-        report = write_evidence(
-            args.dir, archive, selection.events(journal), path, _chosen_by(args), progress.show
-        )
+    with progress("proving") as tell:
+        report = write_evidence(args.dir, archive, selection.events(journal), path, _chosen_by(args), tell)
     for problem in archive.problems():
-        _say(problem)
+        say(problem)
     _say_left_out(report)
     print(
         f"{report.events:,} events of {report.segments:,} segments, proven by {report.records:,} records: "
@@ -67,12 +63,12 @@ def run(args: argparse.Namespace) -> int:
 def _say_left_out(report: Report) -> None:
     if report.open:
         hint = "'pythonaudit ingest' archives and seals them when their processes have ended"
-        _say(f"left out, being not sealed or not archived: {report.open:,}; {hint}")
+        say(f"left out, being not sealed or not archived: {report.open:,}; {hint}")
     if report.earlier:
-        _say(f"left out, being archived before sealing began: {report.earlier:,}")
+        say(f"left out, being archived before sealing began: {report.earlier:,}")
     if report.differing:
         hint = "'pythonaudit verify' says what is wrong"
-        _say(f"left out, being not as they were sealed: {report.differing:,}; {hint}")
+        say(f"left out, being not as they were sealed: {report.differing:,}; {hint}")
 
 
 def _chosen_by(args: argparse.Namespace) -> dict[str, Any]:
@@ -81,7 +77,3 @@ def _chosen_by(args: argparse.Namespace) -> dict[str, Any]:
     if args.context:
         given["context"] = [f"{key}={glob}" for key, glob in args.context]
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _say(text: str) -> None:
-    print(f"pythonaudit: {neutralise(text)}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,8 +10,7 @@ from pathlib import Path
 
 from pythonaudit.archive.verify import Report, verify
 from pythonaudit.cli import filters
-from pythonaudit.cli.progress import Progress
-from pythonaudit.cli.render import Output, Screen, neutralise, neutralise_json
+from pythonaudit.cli.render import Output, Screen, json_line, neutralise, progress
 from pythonaudit.errors import FormatError, UsageError
 from pythonaudit.integrity import notes
 from pythonaudit.integrity.verdicts import KEY, NO_ANCHOR, Verdict
@@ -63,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
     """Verifies; 1 if something was found."""
     keys = tuple(key for said in args.key for key in _load_keys(said))
     anchors = Anchors(keys, tuple(map(_load_checkpoint, args.checkpoint)))
-    with Progress("verifying") as progress:
-        report = verify(args.dir, anchors, filters.further_directories(), progress.show)
+    with progress("verifying") as tell:
+        report = verify(args.dir, anchors, filters.further_directories(), tell)
     output = Output()
     (_write_lines if args.format == "jsonl" else _write_table)(output, report)
     output.flush()
@@ -111,8 +109,7 @@ def _write_lines(output: Output, report: Report) -> None:
         if verdict.kind == "archive":
             said |= {"records": report.records, "uncovered": report.uncovered, "unsealed": report.unsealed}
             said |= {"newest": format_time(report.newest_ns).decode(), "notes": report.notes}
-        line = json.dumps(said, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
-        output.write(neutralise_json(line) if output.is_terminal else line)
+        output.write(json_line(said, output.is_terminal))
 
 
 def _write_table(output: Output, report: Report) -> None:

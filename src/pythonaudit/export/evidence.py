@@ -136,7 +136,8 @@ class _Selected:
 
     def add(self, event: Event) -> None:
         """Adds an event."""
-        self.of.setdefault(event.segment, []).append((event.thread.slot, event.number, len(self)))
+        key = event.process.id, event.decoder.segment.header.sequence, event.process.uid
+        self.of.setdefault(key, []).append((event.thread.slot, event.number, len(self)))
         self._line_at.append(self._lines.tell())
         self._proof_at.append(_NO_SUCH)
         self._lines.write(event.to_json() + b"\n")

@@ -222,11 +222,6 @@ class Event:
         return self.thread.process
 
     @property
-    def segment(self) -> tuple[str, int, int]:
-        """What names its segment: process, sequence, and whose it is."""
-        return self.process.id, self._segment.segment.header.sequence, self.process.uid
-
-    @property
     def tid(self) -> int:
         """The kernel's id of its thread."""
         return self.thread.tid
