@@ -10,7 +10,7 @@ events have no such columns: their meaning is in their fields.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from pythonaudit import catalog
@@ -98,6 +98,18 @@ def find_places(event: str, count: int, python: tuple[int, int] | None) -> Place
     if found == Places():
         return None
     return found._replace(only_path=found == Places(path=found.path))
+
+
+@cache
+def find_longer() -> tuple[str, ...]:
+    """The events that can have more paths than `path` and `target` say: a list of them, a third, a directory."""
+    return tuple(
+        name
+        for name, info in catalog.events().items()
+        if len(info.path_args) > 2
+        or "cwd" in info.path_args
+        or any(arg.endswith("_list") for arg in info.path_args)
+    )
 
 
 def pick(places: Places, values: Sequence[Any]) -> Typed:

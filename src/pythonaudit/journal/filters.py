@@ -9,13 +9,14 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
+from pythonaudit.catalog import EventInfo
 from pythonaudit.journal import layout
 from pythonaudit.journal.chunks import Header
 from pythonaudit.journal.contexts import Condition
@@ -145,7 +146,7 @@ class EventFilter:
         """Whether this event, whose row `mask` has let through, is wanted."""
         return (
             self._wants_name(event.event, event.category)
-            and (self._paths is None or any(map(self._paths.match, _paths(event))))
+            and (self._paths is None or self._has_path(event))
             and (self._packages is None or self._has_package(event))
             and (self._text is None or self._has_text(event))
         )
@@ -170,6 +171,10 @@ class EventFilter:
             not self.categories or category in self.categories
         )
 
+    def _has_path(self, event: Event) -> bool:
+        assert self._paths is not None
+        return any(map(self._paths.match, find_paths(event.info, event.fields, event.process.cwd)))
+
     def _has_package(self, event: Event) -> bool:
         assert self._packages is not None
         package = event.package
@@ -182,15 +187,15 @@ class EventFilter:
 
     @cached_property
     def _names(self) -> re.Pattern[str] | None:
-        return _globs(self.names)
+        return compile_globs(self.names)
 
     @cached_property
     def _paths(self) -> re.Pattern[str] | None:
-        return _globs(self.paths)
+        return compile_globs(self.paths)
 
     @cached_property
     def _packages(self) -> re.Pattern[str] | None:
-        return _globs([normal_name(glob) for glob in self.packages])
+        return compile_globs([normal_name(glob) for glob in self.packages])
 
     @cached_property
     def _contexts(self) -> list[Condition]:
@@ -206,7 +211,8 @@ def normal_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _globs(patterns: Sequence[str]) -> re.Pattern[str] | None:
+def compile_globs(patterns: Sequence[str]) -> re.Pattern[str] | None:
+    """What matches one of some globs; None: there are none."""
     return re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else None
 
 
@@ -215,11 +221,16 @@ def _described(decoder: SegmentDecoder, name_id: int) -> tuple[str, str]:
     return name.text, name.category
 
 
-def _paths(event: Event) -> list[str]:
-    names = event.info.path_args if event.info else ("path",)
-    fields = event.fields
+def find_paths(info: EventInfo | None, fields: Mapping[str, Any], cwd: str | None) -> list[str]:
+    """All paths of an event: as given, and as seen from the current directory.
+
+    Args:
+        info: the catalog's entry, or None: it is an application's.
+        fields: of the event.
+        cwd: of its process.
+    """
+    names = info.path_args if info else ("path",)
     given = [path for name in names for path in _strings(fields.get(name))]
-    cwd = event.process.cwd
     return given + [os.path.normpath(os.path.join(cwd, path)) for path in given if cwd]
 
 

@@ -177,11 +177,12 @@ def _create_functions(
         return functions.TableFrames(tables[0]) if tables else functions.NO_FRAMES
 
     text, number = duckdb.sqltype("VARCHAR"), duckdb.sqltype("BIGINT")
-    made: list[tuple[str, Callable[..., Any], list[Any]]] = [
-        ("resolve_path", functions.resolve_path, [text, text]),
-        ("event_fields", functions.event_fields, [text, text, text]),
-        ("stack_frames", functions.stack_frames(find), [text, number]),
+    made: list[tuple[str, Callable[..., Any], list[Any], Any]] = [
+        ("resolve_path", functions.resolve_path, [text, text], text),
+        ("has_path", functions.has_path, [text, text, text, text], duckdb.sqltype("BOOLEAN")),
+        ("event_fields", functions.event_fields, [text, text, text], text),
+        ("stack_frames", functions.stack_frames(find), [text, number], text),
     ]
-    for name, function, parameters in made:
+    for name, function, parameters, result in made:
         # Words, not enumerations: these have moved between versions of DuckDB.
-        connection.create_function(name, function, parameters, text, type="arrow", null_handling="special")  # type: ignore[call-overload]
+        connection.create_function(name, function, parameters, result, type="arrow", null_handling="special")  # type: ignore[call-overload]

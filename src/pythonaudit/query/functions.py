@@ -16,6 +16,7 @@ from pythonaudit import catalog
 from pythonaudit.journal import layout
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.fields import named_fields
+from pythonaudit.journal.filters import compile_globs, find_paths
 from pythonaudit.journal.process import parse_version
 
 _SEPARATORS = (",", ":")
@@ -45,6 +46,20 @@ def resolve_path(path: pa.Array, cwd: pa.Array) -> pa.Array:
     made: dict[tuple[str | None, str | None], str]
     made = {(name, place): os.path.normpath(os.path.join(place or "", name)) for name, place in set(keys) if name}
     return pa.array([made.get(key) for key in keys], pa.string())
+
+
+def has_path(event: pa.Array, fields: pa.Array, cwd: pa.Array, globs: pa.Array) -> pa.Array:
+    """Whether one of the paths of an event, as given or as seen from a directory, matches.
+
+    Args:
+        event: names of events.
+        fields: their arguments by name, JSON objects.
+        cwd: the current directory of each.
+        globs: a JSON array of them.
+    """
+    keys = list(zip(*map(_texts, (event, fields, cwd, globs)), strict=True))
+    made = {key: _has_path(*key) for key in set(keys)}
+    return pa.array([made[key] for key in keys], pa.bool_())
 
 
 class Frames(Protocol):
@@ -129,6 +144,13 @@ def _fields(event: str | None, args: str | None, python: str | None) -> str | No
     values: list[Any] = json.loads(args)
     named = named_fields(catalog.argument_names(event, len(values), parse_version(python)), values)
     return json.dumps(named, ensure_ascii=False, separators=_SEPARATORS) if named else None
+
+
+def _has_path(event: str | None, fields: str | None, cwd: str | None, globs: str | None) -> bool:
+    pattern = compile_globs(json.loads(globs or "[]"))
+    if event is None or fields is None or pattern is None:
+        return False
+    return any(map(pattern.match, find_paths(catalog.lookup(event), json.loads(fields), cwd)))
 
 
 def _texts(column: pa.Array) -> list[str | None]:

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
+from pythonaudit.archive.typed import find_longer
 from pythonaudit.journal.filters import EventFilter, normal_name
 
 EVERYTHING = "true"
@@ -43,10 +44,16 @@ def _conditions(wanted: EventFilter) -> Iterable[str]:
     if wanted.pids:
         yield f"pid IN ({', '.join(map(str, wanted.pids))})"
     if wanted.paths:
-        # Fields are made of arguments when they are asked for: those of CPython's events have columns.
-        own = "CASE WHEN category = 'application' THEN fields ->> 'path' END"
-        columns = ("path", "target", "full_path", "full_target", own)
-        yield _any(matches(column, wanted.paths) for column in columns)
+        # Fields are made when they are asked for: few events have paths that are not in columns.
+        others = f"category = 'application' OR {_among('event', find_longer())}"
+        asked = literal(json.dumps(wanted.paths))
+        columns = ("path", "target", "full_path", "full_target")
+        yield _any(
+            (
+                *(matches(column, wanted.paths) for column in columns),
+                f"CASE WHEN {others} THEN has_path(event, fields::VARCHAR, cwd, {asked}) END",
+            )
+        )
     if wanted.packages:
         globs = [normal_name(glob) for glob in wanted.packages]
         yield matches("regexp_replace(lower(package), '[-_.]+', '-', 'g')", globs)

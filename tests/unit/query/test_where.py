@@ -31,6 +31,10 @@ def segments() -> list[SegmentWriter]:
         thread.event("open", [path, "r", 0], stack=[("/srv/a.py", 1, "f")])
     thread.event("os.rename", ["data/x", "/etc/new", -1, -1])
     thread.event("shutil.rmtree", ["/srv/data"], source=SOURCE_STDLIB)
+    thread.event("shutil.make_archive", ["out", "zip", "/srv/root", "inside"], source=SOURCE_STDLIB)
+    thread.event("subprocess.Popen", ["/bin/ls", ["ls"], {"$bytes": "work"}, None], source=SOURCE_STDLIB)
+    thread.event("_posixsubprocess.fork_exec", [["/opt/bin/ls", {"$bytes": "/bin/ls"}], ["ls"], None])
+    thread.event("backup", [{"path": ["first", "/second"]}], source=SOURCE_APPLICATION)
     thread.context({"user": "johndoe", "n": 1, "no'ne": None})
     thread.event("within", [1], source=SOURCE_APPLICATION)
     other = SegmentWriter(process=SECOND, pid=8, attributes={"python": "3.12.1"})
@@ -75,6 +79,8 @@ FILTERS = [
     EventFilter(paths=("/srv/data/x",)),
     EventFilter(paths=("data/*", "/etc/new")),
     EventFilter(paths=("*[!a-w]",)),
+    *(EventFilter(paths=(path,)) for path in ("inside", "/srv/inside", "work", "/srv/work", "/bin/ls")),
+    *(EventFilter(paths=(path,)) for path in ("/srv/root", "/opt/bin/ls", "/srv/first", "/second")),
     EventFilter(contexts=(("user", "john*"),)),
     EventFilter(contexts=(("user", "*"), ("n", "1"))),
     EventFilter(contexts=(("no'ne", "null"),)),
