@@ -22,26 +22,30 @@ static int state = OFF;
 static const char *environment(const char *name) { return getenv(name); }
 static void repair_environment(const char *name, const char *value) { setenv(name, value, 1); }
 
-/* Reads the settings and makes the recorder ready. */
+/* Makes the recorder ready. */
+static int prepare_for(const struct pa_settings *settings, uint32_t way)
+{
+    if (pa_abi_init() != 0) {
+        pa_fail(settings, "this is not a CPython that the recorder knows");
+        return UNSUPPORTED;
+    }
+    if (pa_recorder_init(settings, way) != 0) {
+        pa_fail(settings, "no memory for the recorder");
+        return FAILED;
+    }
+    pa_frames_init();
+    return RECORDING;
+}
+
+/* The same as the environment says. */
 static int prepare(pa_getenv_fn get, pa_repair_fn repair, uint32_t way)
 {
     struct pa_settings *settings = calloc(1, sizeof *settings);
     if (!settings)
         return FAILED;
-    int result = RECORDING;
     if (pa_settings_load(settings, get, repair) != 0)
         _exit(PA_STATUS_STOP);
-    if (!settings->on) {
-        result = OFF;
-    } else if (pa_abi_init() != 0) {
-        result = UNSUPPORTED;
-        pa_fail(settings, "this is not a CPython that the recorder knows");
-    } else if (pa_recorder_init(settings, way) != 0) {
-        result = FAILED;
-        pa_fail(settings, "no memory for the recorder");
-    } else {
-        pa_frames_init();
-    }
+    int result = settings->on ? prepare_for(settings, way) : OFF;
     free(settings);
     return result;
 }
@@ -85,6 +89,15 @@ static const char *state_name(void)
     return state_names[state == RECORDING && !pa_recorder.hooked ? OFF : state];
 }
 
+/* In an interpreter that runs already. */
+static void begin_here(PyObject *stdlib)
+{
+    pa_frames_set_stdlib(PyBytes_AsString(stdlib));
+    pa_abi_self_test();
+    pa_frames_self_test(PyThreadState_Get());
+    hook_in();
+}
+
 /* By the shim, with a recorder of its own. */
 static int recorded_elsewhere(void)
 {
@@ -111,14 +124,53 @@ static PyObject *start(PyObject *module, PyObject *stdlib)
     if (!directory)
         return NULL;
     state = prepare(environment, repair_environment, PA_WAY_SITE);
-    if (state == RECORDING) {
-        pa_frames_set_stdlib(PyBytes_AsString(directory));
-        pa_abi_self_test();
-        pa_frames_self_test(PyThreadState_Get());
-        hook_in();
-    }
+    if (state == RECORDING)
+        begin_here(directory);
     Py_DECREF(directory);
     return PyUnicode_FromString(state_names[state]);
+}
+
+/* What a command of ours records of itself. It removes nothing that others have recorded, so the limit is left
+ * to them; a record elsewhere than in the directory would be one that its owner does not see. */
+static int prepare_command(const char *dir, const char *events)
+{
+    struct pa_settings *settings = calloc(1, sizeof *settings);
+    char complaint[160];
+    int result = FAILED;
+    if (settings && strlen(dir) <= PA_DIR_MAX &&
+        pa_policy_parse(events, &settings->policy, complaint, sizeof complaint) == 0) {
+        settings->on = settings->stop_on_full = settings->nowhere_else = 1;
+        settings->max_bytes = INT64_MAX;
+        strcpy(settings->dir, dir);
+        strncpy(settings->events, events, sizeof settings->events - 1);
+        result = prepare_for(settings, PA_WAY_COMMAND);
+    }
+    free(settings);
+    return result;
+}
+
+PyDoc_STRVAR(start_command_doc,
+"start_command($module, stdlib, directory, events, /)\n--\n\n"
+"Begin to record some events of this process, without stacks, in a directory, if nothing records it yet.\n\n"
+"stdlib is the directory of the standard library, events as in PYTHONAUDIT_EVENTS. No variable is read,\n"
+"nothing in the directory is removed, and no other place is taken where it cannot be written.\n"
+"Returns the state, as status() names it.");
+
+static PyObject *start_command(PyObject *module, PyObject *args)
+{
+    (void)module;
+    PyObject *stdlib = NULL, *directory = NULL;
+    const char *events;
+    if (!PyArg_ParseTuple(args, "O&O&s", PyUnicode_FSConverter, &stdlib, PyUnicode_FSConverter, &directory, &events))
+        return NULL;
+    if (!pa_recorder.installed && !recorded_elsewhere()) {
+        state = prepare_command(PyBytes_AsString(directory), events);
+        if (state == RECORDING)
+            begin_here(stdlib);
+    }
+    Py_DECREF(stdlib);
+    Py_DECREF(directory);
+    return PyUnicode_FromString(pa_recorder.installed ? state_name() : state_names[state]);
 }
 
 static PyObject *new_none(void)
@@ -156,7 +208,7 @@ static const char *root(void)
 PyDoc_STRVAR(status_doc,
 "status($module, /)\n--\n\n"
 "How this process is recorded: a dict of state, process, root (PYTHONAUDIT_DIR),\n"
-"directory (of its journal), canary.");
+"directory (of its journal), canary, committed (events of this thread), trouble.");
 
 static PyObject *status(PyObject *module, PyObject *unused)
 {
@@ -170,10 +222,13 @@ static PyObject *status(PyObject *module, PyObject *unused)
         process[2 * i + 1] = digits[r->who.process[i] & 15];
         process[2 * i + 2] = 0;
     }
-    return Py_BuildValue("{s:s,s:s,s:s,s:s,s:O}", "state", state_name(),
+    struct pa_thread *t = pa_self;
+    unsigned long long committed = t && t->image == r->image ? t->number : 0;
+    return Py_BuildValue("{s:s,s:s,s:s,s:s,s:O,s:K,s:s}", "state", state_name(),
                          "process", process, "root", root(),
                          "directory", r->store_open ? r->store.box : "",
-                         "canary", r->canary ? Py_True : Py_False);
+                         "canary", r->canary ? Py_True : Py_False, "committed", committed,
+                         "trouble", r->rest_until ? pa_reason(r->rest_error) : "");
 }
 
 /* The functions of context_api.h. */
@@ -257,6 +312,7 @@ static PyObject *add_idle_hook(PyObject *module, PyObject *unused)
 
 static PyMethodDef methods[] = {
     {"start", start, METH_O, start_doc},
+    {"start_command", start_command, METH_VARARGS, start_command_doc},
     {"began", began, METH_O, began_doc},
     {"status", status, METH_NOARGS, status_doc},
     {"enter_context", enter_context, METH_O, enter_context_doc},

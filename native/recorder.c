@@ -70,7 +70,7 @@ unsigned pa_loss_of(int error)
     }
 }
 
-static const char *reason_of(int error)
+const char *pa_reason(int error)
 {
     switch (-error) {
     case EDQUOT: return "PYTHONAUDIT_MAX_BYTES is reached";
@@ -260,7 +260,9 @@ static int open_segment(void)
     for (int kept = r->store_open;; kept = 0) { /* a place that was lost is replaced at once */
         if (!r->store_open) {
             pa_store_forget(&r->store);
-            error = pa_store_open(&r->store, r->settings.dir, r->settings.max_bytes, r->settings.stop_on_full);
+            const struct pa_settings *wanted = &r->settings;
+            error = (wanted->nowhere_else ? pa_store_open_there : pa_store_open)(&r->store, wanted->dir, wanted->max_bytes,
+                                                                             wanted->stop_on_full);
         }
         if (error)
             return error;
@@ -314,7 +316,7 @@ static int open_or_rest(void)
     }
     if (!error)
         return 0;
-    pa_fail(&r->settings, reason_of(error));
+    pa_fail(&r->settings, pa_reason(error));
     if (r->parent_header && !r->child_told) {
         __atomic_fetch_add(&r->parent_header->losses[PA_LOSS_UNRECORDED_CHILD], 1, __ATOMIC_RELAXED);
         r->child_told = 1;
@@ -464,7 +466,7 @@ static int no_space(int error)
         if (!error)
             return 1;
     }
-    pa_fail(&pa_recorder.settings, reason_of(error));
+    pa_fail(&pa_recorder.settings, pa_reason(error));
     pa_lose(pa_recorder.segment, pa_loss_of(error));
     return -1;
 }

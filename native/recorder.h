@@ -175,6 +175,9 @@ unsigned pa_loss_of(int error);
 /* The recorder could not do its duty: with ON_FAILURE=stop the process ends here. */
 void pa_fail(const struct pa_settings *settings, const char *why);
 
+/* Why there is no segment, in words: of the -errno that opening one came to. */
+const char *pa_reason(int error);
+
 /* Adds attributes of the process (a JSON object), to this segment and all that follow. */
 void pa_recorder_keep(unsigned which, const void *json, uint32_t length);
 

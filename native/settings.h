@@ -48,6 +48,7 @@ struct pa_settings {
     int on;                 /* 0: nothing below is filled */
     int stop_on_failure;
     int stop_on_full;
+    int nowhere_else;       /* no fallback where `dir` cannot be written; no variable sets it */
     unsigned stack_depth;
     uint32_t reveal;        /* PA_REVEAL_* */
     uint64_t max_bytes;

@@ -195,12 +195,17 @@ static int find_fallback(struct pa_store *s)
     return error != 0 ? find_box_below(s, usual) : 0;
 }
 
-int pa_store_open(struct pa_store *ret, const char *dir, uint64_t max_bytes, int stop_on_full)
+int pa_store_open_there(struct pa_store *ret, const char *dir, uint64_t max_bytes, int stop_on_full)
 {
     memset(ret, 0, sizeof *ret);
     ret->max_bytes = max_bytes;
     ret->stop_on_full = stop_on_full;
-    int error = as_no_room(find_box(ret, dir));
+    return as_no_room(find_box(ret, dir));
+}
+
+int pa_store_open(struct pa_store *ret, const char *dir, uint64_t max_bytes, int stop_on_full)
+{
+    int error = pa_store_open_there(ret, dir, max_bytes, stop_on_full);
     if (error == 0)
         return 0;
     if (find_fallback(ret) != 0)

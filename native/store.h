@@ -74,6 +74,9 @@ static inline uint32_t pa_store_most(const struct pa_store *s)
 /* Makes and checks the directories. 0, or the -errno of DIR where the fallback failed too. */
 int pa_store_open(struct pa_store *ret, const char *dir, uint64_t max_bytes, int stop_on_full);
 
+/* The same without fallback. */
+int pa_store_open_there(struct pa_store *ret, const char *dir, uint64_t max_bytes, int stop_on_full);
+
 /* A new file of `bytes` zero bytes, allocated and charged: its descriptor (which is to be
  * closed by pa_store_close). Errors of this call and the next: -ENOSPC the disk or a quota is
  * full; -EFBIG RLIMIT_FSIZE is in the way; -EDQUOT max_bytes is reached, with stop_on_full or

@@ -37,7 +37,7 @@ class ProcessRow:
         id: of the process.
         parent: id of the process that forked it, or None.
         boot, pid, ppid, pid_start, pid_namespace: as in the journal's header; "" and 0: unknown.
-        way: how recording began: preload, site or fork.
+        way: how recording began: preload, site, fork or command.
         argv: the words after the interpreter's own name.
         exe, cwd, host, run, python, user: attributes, where they are known.
         begin_ns: when its recording began.
