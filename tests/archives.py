@@ -58,12 +58,17 @@ def process_of(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-def write(directory: Path, process: int, sequence: int = 0, events: int = 3, **options: object) -> Path:
-    """A segment of some events, by default of a process of another boot that ended in order."""
+def write(
+    directory: Path, process: int, sequence: int = 0, events: int = 3, number: int | None = None, **options: object
+) -> Path:
+    """A segment of some events, by default of a process of another boot that ended in order.
+
+    `number` is that of its first event; by default, segments before have as many.
+    """
     state = options.pop("state", layout.STATE_CLEAN_END)
     begin_ns = options.pop("begin_ns", BEGIN_NS + process * 1_000_000 + sequence * 1_000)
     writer = SegmentWriter(process=process_of(process), sequence=sequence, begin_ns=begin_ns, **options)  # type: ignore[arg-type]
-    thread = writer.thread(number=sequence * events)
+    thread = writer.thread(number=sequence * events if number is None else number)
     for number in range(events):
         writer.ticks += 10
         thread.event("open", [f"/srv/{process}/{sequence}/{number}", "r", 0], stack=[("app.py", number + 1, "f")])

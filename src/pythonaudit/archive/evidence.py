@@ -187,6 +187,35 @@ def _take(found: Leaves, slot: int, first: int, count: int) -> list[bytes]:
     return found.hashes[low:high]
 
 
+def find_problem(archive: Archive, part: SealedPart) -> Finding | None:
+    """Why a part is not the file that was sealed; None: it is.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        StoreError: it may not be read.
+    """
+    if not is_part_path(part.path):
+        return tampered("no part can have this path")
+    path = archive.root.joinpath(*part.path.split("/"))
+    digest, size = hashlib.sha256(), 0
+    try:
+        if os.path.lexists(path) and not os.path.isfile(path):
+            return tampered("no file stands in its place")
+        with open(path, "rb", buffering=0) as file:
+            while block := file.read(_READ):
+                digest.update(block)
+                size += len(block)
+    except FileNotFoundError:
+        raise
+    except PermissionError as error:
+        raise StoreError(f"{path}: {error.strerror}", hint="run it as the directory's owner") from None
+    except OSError as error:
+        return incomplete(f"cannot be read: {error.strerror}")
+    if size != part.bytes:
+        return tampered(f"{size:,} bytes, where {part.bytes:,} were sealed")
+    return tampered("changed: its SHA-256 is not what was sealed") if digest.hexdigest() != part.sha256 else None
+
+
 class _BatchCheck:
     """Checks one batch."""
 
@@ -228,36 +257,14 @@ class _BatchCheck:
 
     def _is_sealed(self, part: SealedPart) -> bool:
         """Whether a part is the file that was sealed; if not, that is noted."""
-        problem = self._find_problem(part)
+        try:
+            problem = find_problem(self._archive, part)
+        except FileNotFoundError:
+            self._result.gone.add(part.path)
+            problem = incomplete(f"not there: {part.rows:,} rows")
         if problem:
             self._result.parts[part.path] = [problem]
         return problem is None
-
-    def _find_problem(self, part: SealedPart) -> Finding | None:
-        if not is_part_path(part.path):
-            return tampered("no part can have this path")
-        path = self._archive.root.joinpath(*part.path.split("/"))
-        digest, size = hashlib.sha256(), 0
-        try:
-            if not os.path.isfile(path) and os.path.lexists(path):
-                return tampered("no file stands in its place")
-            with open(path, "rb", buffering=0) as file:
-                while block := file.read(_READ):
-                    digest.update(block)
-                    size += len(block)
-        except FileNotFoundError:
-            self._result.gone.add(part.path)
-            return incomplete(f"not there: {part.rows:,} rows")
-        except PermissionError as error:
-            hint = "run it as the directory's owner"
-            raise StoreError(f"{path}: {error.strerror}", hint=hint) from None
-        except OSError as error:
-            return incomplete(f"cannot be read: {error.strerror}")
-        if size != part.bytes:
-            return tampered(f"{size:,} bytes, where {part.bytes:,} were sealed")
-        if digest.hexdigest() != part.sha256:
-            return tampered("changed: its SHA-256 is not what was sealed")
-        return None
 
     def _check_rows(self, parts: Sequence[Part]) -> None:
         """Rows of the table `segments`."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,6 +128,7 @@ class _Verification:
         self._log, self._archive = Log(directory), Archive(directory)
         self._batches: dict[str, BatchResult] = {}
         self._segments: dict[Key, SegmentResult] = {}
+        self._held: dict[str, None] = {}  # batches that were held against the log
 
     def run(self) -> Report:
         if not self._log.exists and self._log.read_note() is None:
@@ -194,8 +195,12 @@ class _Verification:
     def _standing(self, snapshot: _Snapshot) -> Iterator[SealedBatch]:
         """Batches whose parts have to be what was sealed."""
         for name, batch in snapshot.log.account.batches.items():
-            if name in snapshot.counting or (batch.state == "dropped" and name in snapshot.after):
+            if name in snapshot.counting:
                 yield batch
+            elif batch.state == "dropped" and name in snapshot.after:
+                found = self._batches.get(name)
+                if not (found and found.gone):  # else it is just being removed
+                    yield batch
 
     def _batch_task(self, snapshot: _Snapshot, batch: SealedBatch) -> BatchTask:
         captures = snapshot.log.account.captures
@@ -221,10 +226,11 @@ class _Verification:
 
     def _report(self, snapshot: _Snapshot) -> Report:
         log, account = snapshot.log, snapshot.log.account
+        self._held = {batch.name: None for batch in self._standing(snapshot)}
         verdicts = [self._judge_capture(snapshot, capture) for capture in account.captures.values()]
-        for batch in self._standing(snapshot):
-            verdicts += self._judge_parts(log, batch)
-        verdicts += self._judge_manifest(snapshot)
+        for name in self._held:
+            verdicts += self._judge_parts(log, account.batches[name])
+        verdicts += judge_manifest(log, snapshot.before, snapshot.after, snapshot.counting)
         report = Report(records=log.size, uncovered=log.uncovered, newest_ns=log.time_ns)
         for key, found in self._segments.items():
             if key not in snapshot.places:
@@ -237,8 +243,7 @@ class _Verification:
     def _judge_capture(self, snapshot: _Snapshot, capture: Capture) -> Verdict:
         findings = list(capture.findings)
         for segment in capture.segments.values():
-            places = [name for name in snapshot.places.get(segment.key, ()) if name in self._batches]
-            for name in places:
+            for name in self._held.keys() & set(snapshot.places.get(segment.key, ())):
                 findings += self._batches[name].segments.get(segment.key, ())
             if snapshot.is_live(segment):
                 findings += self._live_findings(snapshot, segment)
@@ -271,33 +276,6 @@ class _Verification:
                 part.path, "part", log.anchor_of(batch.number), events, found.parts.get(part.path, ()), note
             )
 
-    def _judge_manifest(self, snapshot: _Snapshot) -> Iterator[Verdict]:
-        """What is wrong with entries of the manifest."""
-        log, batches = snapshot.log, snapshot.log.account.batches
-        replaced = {
-            name for standing in snapshot.after if standing in batches for name in batches[standing].replaces
-        }
-        for name in snapshot.before.keys() | snapshot.after.keys() | snapshot.counting:
-            batch, entry = batches.get(name), snapshot.after.get(name, snapshot.before.get(name))
-            finding = None
-            if batch is None or batch.state == "void":
-                if name in snapshot.before:
-                    finding = tampered("no record names it")
-                    if any(one.verdict == INCOMPLETE for one in log.findings):
-                        finding = incomplete("no record names it that is there")
-            elif entry is None:
-                finding = incomplete(f"not there: {batch.rows('events'):,} events are not shown")
-            elif isinstance(entry, str):
-                finding = tampered(f"cannot be read: {entry}")
-            elif hashlib.sha256(entry).hexdigest() != batch.entry:
-                finding = tampered("changed: its SHA-256 is not what was sealed")
-            elif batch.state == "replaced" and name in snapshot.after.keys() - replaced - snapshot.counting:
-                finding = tampered("it was replaced by another, and counts again")
-            if finding:
-                anchor = log.anchor_of(batch.number) if batch else NO_ANCHOR
-                events = batch.rows("events") if batch else 0
-                yield judge(f"manifest/{name}.json", "part", anchor, events, [finding])
-
     def _judge_archive(self, snapshot: _Snapshot, verdicts: list[Verdict]) -> Verdict:
         log = snapshot.log
         findings = [*log.findings, *log.account.findings]
@@ -324,14 +302,52 @@ class _Verification:
         found += [f"journal {process}: {what}" for process, what in lost if what and "gone" in what]
         if account.dropped_events:
             found.append(f"retention dropped {account.dropped_events:,} events, as records say")
-        named = {part.path for batch in account.batches.values() for part in batch.parts}
-        strangers = self._archive.strangers(named)
+        counting = [account.batches[name] for name in {*self._held, account.last_batch} if name]
+        strangers = self._archive.strangers({part.path for batch in counting for part in batch.parts})
         if strangers:
-            what = f"{len(strangers):,} files are in the archive that no entry names, such as {strangers[0]}"
+            what = (
+                f"files in the archive that no entry names: {len(strangers):,}, such as {strangers[0]}; left by a"
+            )
             found.append(
-                f"{what}: a writer was killed or is at work, or somebody put them there; readers of globs see them"
+                f"{what} writer that was killed or is at work, or put there by somebody, and seen by globs"
             )
         return found
+
+
+def judge_manifest(
+    log: Checked, before: Mapping[str, bytes | str], after: Mapping[str, bytes | str], counting: Set[str]
+) -> Iterator[Verdict]:
+    """What is wrong with entries of the manifest: a verdict on each that is not fine.
+
+    Args:
+        log: read between the two.
+        before, after: entries by batch, or why they cannot be read.
+        counting: batches that have to be there.
+    """
+    batches = log.account.batches
+    replaced = {name for standing in after if standing in batches for name in batches[standing].replaces}
+    for name in sorted(before.keys() | after.keys() | counting):
+        batch, entry = batches.get(name), after.get(name, before.get(name))
+        finding = None
+        if batch is None or batch.state == "void":
+            if name in before:
+                is_cut = any(one.verdict == INCOMPLETE for one in log.findings)
+                finding = (
+                    incomplete("no record that is there names it") if is_cut else tampered("no record names it")
+                )
+        elif entry is None:
+            if name in counting:
+                finding = incomplete(f"not there: {batch.rows('events'):,} events are not shown")
+        elif isinstance(entry, str):
+            finding = tampered(f"cannot be read: {entry}")
+        elif hashlib.sha256(entry).hexdigest() != batch.entry:
+            finding = tampered("changed: its SHA-256 is not what was sealed")
+        elif batch.state == "replaced" and name in after.keys() - replaced - counting:
+            finding = tampered("it was replaced by another, and counts again")
+        if finding:
+            anchor = log.anchor_of(batch.number) if batch else NO_ANCHOR
+            events = batch.rows("events") if batch else 0
+            yield judge(f"manifest/{name}.json", "part", anchor, events, [finding])
 
 
 def _say_anchor(anchor: str, log: Checked) -> str:
