@@ -2,9 +2,9 @@
 
     python archive_child.py      reads lines: STEP, VERB, DIRECTORY, tabs between; answers each with the exit status of a child
 
-VERB is `ingest`, `compact`, or `retain:` and the limits as JSON; where there is a log, it is told. Steps are the calls
-of the child that change what is in a directory; before number STEP, from 1, it kills itself (0: never). Children of
-one program share its imports.
+VERB is `ingest`, `compact`, `rotate` (of keys), `seal` (what is in the journal), or `retain:` and the limits as JSON.
+Where there is a log, it is told. Steps are the calls of the child that change what is in a directory; before number
+STEP, from 1, it kills itself (0: never). Children of one program share its imports.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.retention import apply
 from pythonaudit.archive.sealer import Sealer
 from pythonaudit.errors import StoreError
-from pythonaudit.integrity.log import Log
 from pythonaudit.integrity.writer import Writer
 from pythonaudit.journal.reader import Journal
 
@@ -48,15 +47,21 @@ def kill_at(step: int) -> None:
 
 def change(verb: str, directory: Path) -> int:
     """What a child does."""
-    archive = Archive(directory)
-    sealer = Sealer(Writer(directory)) if Log(directory).exists else None
+    archive, journal, writer = Archive(directory), Journal(directory), Writer(directory)
+    sealer = Sealer(writer) if writer.log.exists else None
     try:
         if verb == "compact":
             compact(archive, sealer=sealer)
+        elif verb == "rotate":
+            with writer.lock():
+                writer.rotate()
+                writer.checkpoint()
+        elif verb == "seal":
+            Sealer(writer).seal(decoder for decoder in map(journal.load, journal.heads()) if decoder)
         elif verb == "ingest":
-            ingest(Journal(directory), archive, batch_bytes=BATCH_BYTES, sealer=sealer)
+            ingest(journal, archive, batch_bytes=BATCH_BYTES, sealer=sealer)
         else:
-            apply(archive, Journal(directory), Retention(**json.loads(verb.partition(":")[2])), sealer=sealer)
+            apply(archive, journal, Retention(**json.loads(verb.partition(":")[2])), sealer=sealer)
     except StoreError as error:
         print(error, file=sys.stderr)
         return 3

@@ -154,7 +154,7 @@ class _Verification:
         for first, path in self._log.files():
             for number, (line, _) in enumerate(read_lines(path), first):
                 checker.add(number, line)
-        log = checker.finish()
+        log = checker.finish(self._log.read_note())
         after = self._archive.read_manifest()
         return _Snapshot(before, log, after, *self._list_journal())
 

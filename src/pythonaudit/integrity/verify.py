@@ -284,20 +284,24 @@ class Checker:
         """Which epoch signs checkpoints of this size, as its place; -1: none."""
         return max((at for at, epoch in enumerate(self._epochs) if epoch.first <= size), default=-1)
 
-    def finish(self) -> Checked:
-        """All that is known now."""
+    def finish(self, newest: str | None = None) -> Checked:
+        """All that is known now.
+
+        Args:
+            newest: the log's checkpoint, read once more after the records; None: nobody writes meanwhile.
+        """
         checked = self.checked
         if not checked.origin and not self._next:
             checked.findings.append(incomplete("there are no records"))
         if self._own:
-            self._check_own(*self._own)
+            self._check_own(*self._own, newest)
         checked.proved = max((size for size, _ in self._good), default=0)
         vouched = self._check_keys() | self._check_given()
         checked.by_key = max((size for size, at in self._good if at in vouched), default=0)
         self._check_chains(vouched)
         return checked
 
-    def _check_own(self, note: str, _: str, size: int, root: bytes) -> None:
+    def _check_own(self, note: str, _: str, size: int, root: bytes, newest: str | None) -> None:
         checked = self.checked
         if size > self._next:
             what = f"the checkpoint covers {size:,} records, and {self._next:,} are there: {_count(size - self._next)} gone"
@@ -306,7 +310,7 @@ class Checker:
         problem = self._check_note(note, size, root, self._roots.get(size))
         if problem:
             checked.findings.append(tampered(f"checkpoint: {problem}"))
-        if self._later > size:
+        if self._later > size and self._later > _size_of(newest):
             what = f"the checkpoint covers {size:,} records, an earlier one {self._later:,}: it was replaced"
             checked.findings.append(tampered(what))
 
@@ -372,6 +376,14 @@ class Checker:
             if counts and at not in vouched and self._epochs[at - 1].chain != epoch.chain:
                 what = f"a chain of keys begins anew with epoch {epoch.number} (record {epoch.record:,}), "
                 self.checked.findings.append(tampered(what + "and no given key vouches for it"))
+
+
+def _size_of(note: str | None) -> int:
+    """How many records a checkpoint says that it covers; 0: it is none."""
+    try:
+        return parse_outside(note)[1] if note else 0
+    except FormatError:
+        return 0
 
 
 def _count(records: int) -> str:
