@@ -33,7 +33,7 @@ def test_killed_at_each_step(memory: Path, child: Child, verb: str) -> None:
     whole = memory / "whole"
     if verb == "compact":
         write(whole, 6)
-        tampered.ingest(sealed.Journal(whole), Archive(whole))
+        tampered.ingest(tampered.Journal(whole), Archive(whole))
     (whole / "journal").mkdir(parents=True, exist_ok=True)
     tampered.start(whole)
     fill(whole)
