@@ -71,7 +71,7 @@ def main() -> None:
             sealing = seal(directory)
             [whole] = [one for one in verify(directory, Anchors()).verdicts if one.kind == "archive"]
             assert whole.is_fine and whole.events, whole
-            files = [path for path in (directory / "archive").rglob("*.parquet")]
+            files = list((directory / "archive").rglob("*.parquet"))
             speeds = [
                 whole.events / best(task, args.rounds)
                 for task in (
@@ -84,7 +84,8 @@ def main() -> None:
             ]
             size = size_of(directory / "archive") / 1e6
             print(
-                f"{name:10} {whole.events:10,} {size:6.1f} {sealing:11,.0f} {speeds[0]:12,.0f} {speeds[1]:13,.0f} {speeds[2]:12,.0f}"
+                f"{name:10} {whole.events:10,} {size:6.1f} {sealing:11,.0f} "
+                f"{speeds[0]:12,.0f} {speeds[1]:13,.0f} {speeds[2]:12,.0f}"
             )
 
 

@@ -18,6 +18,8 @@ above it):
     release    what becomes of those that are
     ingest     segments of a journal to parts
     compact    many small parts to few large ones
+    numbers    columns of Arrow as columns of numpy, without loading much
     stored     parts of one batch back to segments
+    holding    which segments of a batch hold events of some names
     reader     the archive beside a journal, while segments move
 """

@@ -15,7 +15,7 @@ Parquet is only loaded where there is an archive.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -35,12 +35,33 @@ if TYPE_CHECKING:
 _KEPT_BATCHES = 4
 
 
+# Of the table `segments`: all that is asked of every segment.
+_COLUMNS = ("process", "sequence", "uid", "drained", "begin_ns", "end_ns", "pid", "run", "losses")
+
+
 class _Place(NamedTuple):
-    """Where a segment is: in which batch, which row of `segments`; and how many it says had been drained."""
+    """Where a segment is, and what can tell that it is not wanted.
+
+    Attributes:
+        batch: in which batch.
+        row: which row of its table `segments`.
+        drained: how many of its process it says had been drained.
+        begin_realtime, end_ns: when it was begun, and when closed; nanoseconds since 1970.
+        process, id: whose: bytes, and hexadecimal digits.
+        pid, run: of the process.
+        has_losses: whether something was lost.
+    """
 
     batch: str
     row: int
     drained: int
+    begin_realtime: int
+    end_ns: int
+    process: bytes
+    id: str
+    pid: int
+    run: str | None
+    has_losses: bool
 
 
 class ArchivedSegments:
@@ -54,7 +75,7 @@ class ArchivedSegments:
         self.archive = archive
         self._version: int | None = None
         self._entries: dict[str, Entry] = {}
-        self._tables: dict[str, pa.Table] = {}  # the rows of `segments`, by batch
+        self._tables: dict[str, pa.Table] = {}  # `_COLUMNS` of `segments`, by batch
         self._places: dict[Key, _Place] = {}
         self._dropped: frozenset[Key] = frozenset()  # by retention; some are in the journal still
         self._torn: set[str] = set()  # batches that count although a part is not there
@@ -88,7 +109,7 @@ class ArchivedSegments:
             from pythonaudit.archive.stored import read_segments
 
             tables = {
-                name: self._tables[name] if name in self._tables else read_segments(self.archive, entry)
+                name: self._tables[name] if name in self._tables else read_segments(self.archive, entry, _COLUMNS)
                 for name, entry in entries.items()
             }
             gone = [name for name, table in tables.items() if table is None]
@@ -101,9 +122,24 @@ class ArchivedSegments:
         self._tables = {name: table for name, table in tables.items() if table is not None}
         self._places = {}
         for name, table in self._tables.items():
-            columns = (table[column].to_pylist() for column in ("process", "sequence", "uid", "drained"))
-            for row, (process, sequence, uid, drained) in enumerate(zip(*columns, strict=True)):
-                self._places[process, sequence, uid] = _Place(name, row, drained)
+            columns = (table[column].to_pylist() for column in _COLUMNS)
+            for row, (process, sequence, uid, drained, begin_ns, end_ns, pid, run, losses) in enumerate(
+                zip(*columns, strict=True)
+            ):
+                self._places[process, sequence, uid] = _Place(
+                    *(
+                        name,
+                        row,
+                        drained,
+                        begin_ns,
+                        end_ns,
+                        bytes.fromhex(process),
+                        process,
+                        pid,
+                        run,
+                        bool(losses),
+                    )
+                )
         return True
 
     def _have_gone(self, names: list[str]) -> bool:
@@ -125,27 +161,52 @@ class ArchivedSegments:
         for key in self._dropped - self._places.keys():
             yield key, 0
 
-    def recorded(self) -> Iterator[Recorded]:
-        """What each segment says of its process, and what was counted or lost."""
-        for row in self._rows():
-            from pythonaudit.archive.stored import recorded_of
+    def recorded(self, lossy: bool = False) -> Iterator[Recorded]:
+        """What each segment says of its process, and what was counted or lost.
 
-            yield recorded_of(row)
+        Args:
+            lossy: only those that lost something.
+        """
+        from pythonaudit.archive.stored import recorded_of
+
+        while True:
+            rows_of: dict[str, list[int]] = defaultdict(list)
+            for place in self._places.values():
+                if place.has_losses or not lossy:
+                    rows_of[place.batch].append(place.row)
+            try:
+                rows = [row for batch, numbers in rows_of.items() for row in self._rows(batch, numbers)]
+                break
+            except FileNotFoundError:
+                self.refresh()
+        yield from map(recorded_of, rows)
 
     def sources(self, wanted: EventFilter) -> list[Source]:
         """The segments that can hold a wanted event."""
-        found = []
-        for row in self._rows():
-            from pythonaudit.archive.stored import describe
-
-            header, process = describe(row)
-            end_ns = row["end_ns"]
-            if wanted.wants_segment(header, end_ns) and wanted.wants_process(process):
-                load = partial(self.load, (process.id, header.sequence, process.uid))
-                found.append(
-                    Source(header.begin_realtime, header.process, header.sequence, end_ns, load, wanted.mask)
-                )
+        found: list[Source] = []
+        batches: dict[str, Container[Key] | None] = {}
+        for key, place in self._places.items():
+            if not wanted.wants_segment(place, place.end_ns) or not wanted.wants_process(place):
+                continue
+            if place.batch not in batches:
+                batches[place.batch] = self._holding(place.batch, wanted)
+            holding = batches[place.batch]
+            if holding is None or key in holding:
+                load = partial(self.load, key)
+                begin_ns, end_ns = place.begin_realtime, place.end_ns
+                found.append(Source(begin_ns, place.process, key[1], end_ns, load, wanted.mask))
         return found
+
+    def _holding(self, batch: str, wanted: EventFilter) -> Container[Key] | None:
+        """Which segments of a batch hold events of the wanted names; None: that is not known."""
+        if not wanted.names:
+            return None
+        from pythonaudit.archive.holding import find_segments
+
+        try:
+            return find_segments(self.archive, self._entries[batch], wanted.names)
+        except OSError:  # it has been put together with others, or is damaged: whoever loads it will say so
+            return None
 
     def load(self, key: Key) -> SegmentDecoder | None:
         """A segment, wherever it is by now; None: it is not, or no longer, here, or cannot be read (noted)."""
@@ -164,16 +225,25 @@ class ArchivedSegments:
                     self._torn.add(place.batch)
                     self._batch.cache_clear()
 
-    def _rows(self) -> Iterator[Row]:
-        """The rows of the table `segments` that count."""
-        rows_of: dict[str, list[int]] = defaultdict(list)
-        for place in self._places.values():
-            rows_of[place.batch].append(place.row)
-        for batch, numbers in rows_of.items():
-            rows = self._tables[batch].to_pylist()
-            yield from (rows[number] for number in numbers)
+    def _rows(self, batch: str, numbers: list[int]) -> list[Row]:
+        """Rows of the table `segments` of a batch.
+
+        Raises:
+            FileNotFoundError: the batch has been put together with others.
+        """
+        rows = self._segments(batch).to_pylist()
+        return [rows[number] for number in numbers]
+
+    def _segments(self, batch: str) -> pa.Table:
+        """The same as a table."""
+        from pythonaudit.archive.stored import read_segments
+
+        table = read_segments(self.archive, self._entries[batch])
+        if table is None:
+            raise FileNotFoundError(batch)
+        return table
 
     def _open_batch(self, name: str) -> Batch:
         from pythonaudit.archive.stored import Batch
 
-        return Batch(self.archive, self._entries[name], self._tables[name], name in self._torn)
+        return Batch(self.archive, self._entries[name], self._segments(name), name in self._torn)

@@ -8,7 +8,7 @@ batch.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -63,12 +63,14 @@ class Run(NamedTuple):
     end: int
 
 
-def read_segments(archive: Archive, entry: Entry) -> pa.Table | None:
-    """The rows of the table `segments` of a batch; what cannot be read of them is noted. None: it has gone."""
-    tables = [schema.SEGMENTS.empty_table()]
+def read_segments(
+    archive: Archive, entry: Entry, columns: Sequence[str] = schema.SEGMENTS.names
+) -> pa.Table | None:
+    """Columns of the table `segments` of a batch; what cannot be read of them is noted. None: it has gone."""
+    tables = [schema.SEGMENTS.empty_table().select(columns)]
     for part in entry.of("segments"):
         try:
-            tables.append(read_part(archive, part))
+            tables.append(read_part(archive, part, columns))
         except FileNotFoundError:
             return None
         except (OSError, pa.ArrowException) as error:

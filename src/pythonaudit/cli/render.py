@@ -16,10 +16,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+_FORCED = frozenset({"FORCE_COLOR", "TTY_COMPATIBLE"})  # paint, whatever stdout is
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _GAP = 2
 _WRITE_BYTES = 1 << 16
@@ -134,15 +141,15 @@ class Screen:
     """How wide stdout is, for people, and how to lay text out on it."""
 
     def __init__(self, is_terminal: bool) -> None:
-        from rich.cells import cell_len, set_cell_size
+        self._is_terminal = is_terminal
+        self._system: ColorSystem | None = None
+        if not is_terminal and _FORCED.isdisjoint(os.environ):
+            return  # nothing is painted or cut, and to load Rich takes as long as to read a few events
         from rich.color import ColorSystem
         from rich.console import Console
         from rich.style import Style
 
         self._console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
-        self._is_terminal = is_terminal
-        self._cell_len = cell_len
-        self._set_cell_size = set_cell_size
         self._system = None if self._console.color_system is None else ColorSystem.STANDARD
         self._style = Style
         self._styles: dict[str, Style] = {}
@@ -170,16 +177,22 @@ class Screen:
         if length <= width:
             return text + " " * (width - length)
         head = self.head(text, width * 2 // 5)
-        tail = self._set_cell_size(text[::-1], width - 1 - width * 2 // 5)[::-1]
+        tail = self.head(text[::-1], width - 1 - width * 2 // 5)[::-1]
         return f"{head}…{tail}"
 
     def head(self, text: str, width: int) -> str:
         """The beginning of text in exactly `width` columns."""
-        return self._set_cell_size(text, width)
+        from rich.cells import set_cell_size
+
+        return set_cell_size(text, width)
 
     def columns(self, text: str) -> int:
         """The columns that text takes: two for wide characters, none for combining ones."""
-        return len(text) if text.isascii() else self._cell_len(text)
+        if text.isascii():
+            return len(text)
+        from rich.cells import cell_len
+
+        return cell_len(text)
 
     def bar(self, value: int, largest: int, width: int) -> str:
         """A bar for a number, in eighths of a column; empty where nobody looks."""

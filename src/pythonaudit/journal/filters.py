@@ -18,7 +18,6 @@ import numpy as np
 
 from pythonaudit.catalog import EventInfo
 from pythonaudit.journal import layout
-from pythonaudit.journal.chunks import Header
 from pythonaudit.journal.contexts import Condition
 from pythonaudit.journal.decode import Event, SegmentDecoder
 from pythonaudit.journal.segment import Column
@@ -41,6 +40,22 @@ class Identified(Protocol):
     @property
     def run(self) -> str | None:
         """The label of its run."""
+
+
+class Begun(Protocol):
+    """What a segment is known by: `Header`, and what was made of one."""
+
+    @property
+    def process(self) -> bytes:
+        """The process that wrote it."""
+
+    @property
+    def pid(self) -> int:
+        """Its pid."""
+
+    @property
+    def begin_realtime(self) -> int:
+        """When it was begun, nanoseconds since 1970."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,7 @@ class EventFilter:
     without: str = ""
     condition: RowCondition | None = None
 
-    def wants_segment(self, header: Header, end_ns: int | None) -> bool:
+    def wants_segment(self, header: Begun, end_ns: int | None) -> bool:
         """Whether a segment can hold wanted events; `end_ns`: none of them is younger."""
         return (
             (self.until_ns is None or header.begin_realtime < self.until_ns)
