@@ -12,8 +12,9 @@ says so; an application never has to call anything:
 32 hexadecimal digits; `root` is the PYTHONAUDIT_DIR in force, empty if none; `directory` is where
 its journal lies, empty until the first event;
 `canary` is whether the hook has been seen to work; `committed` is how many events of this thread are
-in the journal; and `trouble` says why there is no journal, empty if nothing is in its way. `add_idle_hook()` is for measuring only: a hook
-that does nothing, the floor for what recording costs; refused (False) in a process that is recorded.
+in the journal; and `trouble` says why there is no journal, empty if nothing is in its way.
+`add_idle_hook()` is for measuring only: a hook that does nothing, the floor for what recording costs;
+refused (False) in a process that is recorded.
 """
 
 from pythonaudit._recorder import add_idle_hook, status
