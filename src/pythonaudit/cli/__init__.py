@@ -38,6 +38,7 @@ VERBS: Mapping[str, str] = {
     "diff": "compare two runs: what B did that A did not, by package",
     "sql": "answer one SELECT over everything recorded",
     "stacks": "show where events come from: collapsed stacks, speedscope, or a flame graph in HTML",
+    "report": "write the dated evidence for a period: coverage, losses, integrity, retention, access",
     "ingest": "move what is closed from the journal into the archive (Parquet)",
     "keys": "begin to seal what is kept, and show, export or change the keys that sign it",
     "verify": "hold what is kept against what was sealed: was anything changed, removed or cut off?",

@@ -1,1 +1,7 @@
-"""What is recorded, in forms for others: evidence that an outsider verifies."""
+"""What is recorded, in the forms that others take: evidence for outsiders, reports for people.
+
+evidence  sealed events and what proves them, in one file; offline: the program in it that checks them
+report    the evidence for a period, as data; sealing: what the log says of it; verdict: whether it can be relied on
+pci       PCI DSS 4, requirement 10: which of that evidence is for which requirement
+document  the evidence as headings, paragraphs and tables; report_html, report_markdown: as text
+"""

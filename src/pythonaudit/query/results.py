@@ -20,10 +20,15 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pythonaudit.errors import PythonAuditError, UsageError
+from pythonaudit.errors import PythonAuditError, StoreError, UsageError
 from pythonaudit.query.connection import MEMORY, Connection, first_words
 
 _BLOCK = 10_000
+_GONE = ("No such file", "No files found")
+
+
+class PartsGoneError(StoreError):
+    """A part of the archive has gone since the connection was made: compaction or retention took it."""
 
 
 class Result:
@@ -40,6 +45,7 @@ class Result:
     Raises:
         UsageError: it is no SELECT, not valid, or reaches for what is closed; also while the rows are read.
         PythonAuditError: it needs more memory than it may have; also while the rows are read.
+        PartsGoneError: the archive was changed meanwhile; also while the rows are read.
     """
 
     def __init__(self, connection: Connection, query: str, what: str | None = None) -> None:
@@ -86,6 +92,9 @@ class Result:
             if "memory" in text.lower():
                 hint = f"no more than {MEMORY} is used: narrow it down with filters, or aggregate"
                 raise PythonAuditError(f"{self._what or 'query'}: {text}", hint=hint) from None
+            if any(words in text for words in _GONE):
+                hint = "the archive was changed meanwhile: run it again"
+                raise PartsGoneError(f"{self._what or 'query'}: {text}", hint=hint) from None
             if self._what is None:
                 raise
             raise UsageError(f"{self._what}: {text}") from None
