@@ -124,6 +124,7 @@ def main(argv: list[str] | None = None) -> int:
     except PythonAuditError as error:
         return _complain(error)
     except KeyboardInterrupt:
+        _drop_output()
         return INTERRUPTED
     except BrokenPipeError:
         _drop_output()
@@ -148,8 +149,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _drop_output() -> None:
-    """What is still buffered would be complained about by the interpreter on its way out."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    """What is still buffered the interpreter would write on its way out: complain, or wait for a reader that waits."""
+    try:
+        stdout = sys.stdout.fileno()
+    except io.UnsupportedOperation:
+        return  # it is no file
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
 
 
 def default_directory(environ: Mapping[str, str], euid: int) -> Path:

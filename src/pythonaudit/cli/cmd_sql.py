@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the rows; always 0."""
-    with connect(filters.open_journal(args.dir)) as connection:
-        tables.write(Result(connection, args.query, "sql"), args.format)
+    with (
+        connect(filters.open_journal(args.dir)) as connection,
+        Result(connection, args.query, "sql") as result,
+    ):
+        tables.write(result, args.format)
     return 0

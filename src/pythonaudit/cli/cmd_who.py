@@ -40,8 +40,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints who did it; always 0."""
     journal = filters.open_journal(args.dir)
     selection = filters.select(journal, args, time.time_ns())
-    with selection.connect(journal) as connection:
-        result = Result(connection, build_query(args.act, args.pattern, selection.query()), "--where")
+    query = build_query(args.act, args.pattern, selection.query())
+    with selection.connect(journal) as connection, Result(connection, query, "--where") as result:
         found = _write_table(result) if args.format == "table" else tables.write(result, args.format)
     if not found:
         say(f"nobody {args.act} {args.pattern} in {journal.directory}")

@@ -34,6 +34,10 @@ class PartsGoneError(StoreError):
 class Result:
     """The result of one SELECT, to be read once.
 
+    DuckDB goes on computing rows while they are read, and must have stopped when its connection is closed: whoever
+    may leave before all are read (a pipe that is closed, Ctrl-C) uses it as a context manager, within that of the
+    connection.
+
     Args:
         connection: one of `connect`.
         query: the whole of it.
@@ -59,6 +63,12 @@ class Result:
             self._is_json = [str(kind) == "JSON" for kind in relation.types]
             self._reader: pa.RecordBatchReader = relation.to_arrow_reader(_BLOCK)
 
+    def __enter__(self) -> Result:
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        self._reader.close()
+
     def rows(self) -> Iterator[list[Any]]:
         """The rows, in order."""
         for batch in self.batches():
@@ -74,13 +84,14 @@ class Result:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows as Arrow has them, in order."""
-        while True:
-            with self._complaints():
-                try:
-                    batch = self._reader.read_next_batch()
-                except StopIteration:
-                    return
-            yield batch
+        with self:
+            while True:
+                with self._complaints():
+                    try:
+                        batch = self._reader.read_next_batch()
+                    except StopIteration:
+                        return
+                yield batch
 
     @contextmanager
     def _complaints(self) -> Iterator[None]:
