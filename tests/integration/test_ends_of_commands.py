@@ -121,6 +121,22 @@ def test_interrupted_while_it_writes(trail: Path, words: list[str]) -> None:
         assert end(process) == (130, "")
 
 
+def works(process: subprocess.Popen[str]) -> bool:
+    """Whether it is long past its start: it has taken seconds of the processor."""
+    times = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return int(times[11]) + int(times[12]) >= 4 * os.sysconf("SC_CLK_TCK")
+
+
+def test_interrupted_while_it_computes(trail: Path) -> None:
+    """A query that would take hours."""
+    words = ["sql", "SELECT count(*) FROM events a, events b, events c WHERE a.path || b.path < c.path"]
+    with start(trail, words, subprocess.DEVNULL) as process:
+        while not works(process):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert end(process) == (130, "")
+
+
 @pytest.mark.parametrize("words", ALL)
 def test_nothing_to_say(trail: Path, capfdbinary: pytest.CaptureFixture[bytes], words: list[str]) -> None:
     """No error; one line says so, but for sql, whose rows are the whole answer, and for files."""

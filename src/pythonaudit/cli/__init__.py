@@ -118,14 +118,31 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # ASCII terminals: no character fails
     try:
-        status = _dispatch(sys.argv[1:] if argv is None else argv)
+        return _answer(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        pass
+    except Exception:
+        if not _is_interrupted():
+            raise
+    _drop_output()
+    return INTERRUPTED
+
+
+def _is_interrupted() -> bool:
+    """Whether Ctrl-C came while DuckDB worked: then what it complains of is that."""
+    interrupts = sys.modules.get("pythonaudit.query.interrupts")
+    return interrupts is not None and interrupts.has_come()
+
+
+def _answer(argv: Sequence[str]) -> int:
+    try:
+        status = _dispatch(argv)
         print(end="", flush=True)
         return status
     except PythonAuditError as error:
+        if _is_interrupted():
+            raise
         return _complain(error)
-    except KeyboardInterrupt:
-        _drop_output()
-        return INTERRUPTED
     except BrokenPipeError:
         _drop_output()
         return PIPE_CLOSED

@@ -29,6 +29,7 @@ from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
 from pythonaudit.query import functions
+from pythonaudit.query.interrupts import watch
 from pythonaudit.query.live import PREFIX, LiveTables
 from pythonaudit.query.where import literal
 
@@ -70,6 +71,7 @@ def connect(
     entries = archived.entries() if archived else []
     archive = archived.archive if archived else Archive(journal.directory)
     connection = duckdb.connect(":memory:")
+    watch(connection)
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"SET memory_limit = '{MEMORY}'")
     parts = {
