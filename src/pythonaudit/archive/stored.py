@@ -150,7 +150,7 @@ class Batch:
         try:
             file = pq.ParquetFile(self._archive.path(part), read_dictionary=["process"])
             for group in range(file.num_row_groups):
-                keys = file.read_row_group(group, _KEY).combine_chunks()
+                keys = file.read_row_group(group, _KEY, use_threads=False).combine_chunks()
                 process = keys["process"].chunk(0)
                 sequence, uid = keys["sequence"].to_numpy(), keys["uid"].to_numpy()
                 which = process.indices.to_numpy()

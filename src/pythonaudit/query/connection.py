@@ -79,7 +79,7 @@ def connect(
             archive.path(part)
             for entry in entries
             for part in entry.of(table)
-            if _can_hold(part, wanted) and is_sound(archive, part)
+            if _can_hold(entry, part, wanted) and is_sound(archive, part)
         ]
         for table in schema.TABLES
     }
@@ -123,7 +123,10 @@ def first_words(error: Exception) -> str:
     return _PREFIX.sub("", " ".join(text.split()))
 
 
-def _can_hold(part: Part, wanted: EventFilter) -> bool:
+def _can_hold(entry: Entry, part: Part, wanted: EventFilter) -> bool:
+    """Whether a part can hold wanted events, or their stacks."""
+    if part.table == "stacks":
+        return any(_can_hold(entry, events, wanted) for events in entry.of("events"))
     if part.begin_ns is None or part.end_ns is None:
         return True
     return (wanted.until_ns is None or part.begin_ns < wanted.until_ns) and (

@@ -18,6 +18,8 @@ from pythonaudit.journal.filters import EventFilter, normal_name
 
 EVERYTHING = "true"
 
+_SPECIAL = re.compile(r"[*?[]")
+
 
 def build_condition(wanted: EventFilter) -> str:
     """The condition; `true` if everything is wanted."""
@@ -87,6 +89,10 @@ def build_query(wanted: EventFilter, where: str | None) -> str:
 
 def matches(column: str, globs: Sequence[str]) -> str:
     """That a column matches one of some globs."""
+    if len(globs) == 1 and not _SPECIAL.search(globs[0].removesuffix("*")):
+        # A beginning, or the whole: several times as fast as an expression.
+        beginning = literal(globs[0].removesuffix("*"))
+        return f"starts_with({column}, {beginning})" if globs[0].endswith("*") else f"{column} = {beginning}"
     return f"regexp_full_match({column}, {literal('|'.join(map(translate, globs)))}, 's')"
 
 
