@@ -128,8 +128,8 @@ def _say_losses(journal: Journal, heads: Sequence[SegmentHead], selection: Selec
             for reason, count in losses.items():
                 counts[reason][who] = counts[reason].get(who, 0) + count
 
-    for recorded in journal.archived.recorded() if journal.archived else ():
-        if recorded.losses and selection.wanted.wants_segment(recorded.header, recorded.end_ns):
+    for recorded in journal.archived.recorded(lossy=True) if journal.archived else ():
+        if selection.wanted.wants_segment(recorded.header, recorded.end_ns):
             add(recorded.process, recorded.losses)
     for head in heads:
         losses = named_losses(head.header)

@@ -89,8 +89,8 @@ class Archived(Protocol):
     def known(self) -> Iterator[tuple[Key, int]]:
         """Each, and how many of its process it says had been drained."""
 
-    def recorded(self) -> Iterator[Recorded]:
-        """What each segment says."""
+    def recorded(self, lossy: bool = False) -> Iterator[Recorded]:
+        """What each segment says; or only those that lost something."""
 
     def sources(self, wanted: EventFilter) -> list[Source]:
         """Those that can hold a wanted event."""
