@@ -171,11 +171,11 @@ def root_of(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes 
 
 def _levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
     """All levels from the leaves to the root; one that stands alone at an end goes up as it is."""
-    level = list(leaves)
+    level, join = list(leaves), b"".join
     levels = [level]
     while len(level) > 1:
-        pairs = zip(level[::2], level[1::2], strict=False)
-        above = [sha256(b"\1" + left + right).digest() for left, right in pairs]
+        each = iter(level)
+        above = [sha256(join((b"\1", *pair))).digest() for pair in zip(each, each, strict=False)]
         if len(level) & 1:
             above.append(level[-1])
         level = above
