@@ -51,6 +51,7 @@ class Report:
         records, uncovered: of the log: how many count, and how many are not covered by a checkpoint yet.
         newest_ns: when the newest record that counts was written.
         unsealed: events of the journal that are not sealed yet, in `unsealed_segments` segments.
+        is_anchored: whether anything was given from outside, be it of no use.
         notes: what there is to know beside, a line each.
     """
 
@@ -60,6 +61,7 @@ class Report:
     newest_ns: int = 0
     unsealed: int = 0
     unsealed_segments: int = 0
+    is_anchored: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -137,7 +139,7 @@ class _Verification:
                     f"nothing is sealed in {self._directory}", hint="begin with 'pythonaudit keys init'"
                 )
             what = incomplete("the log is not there: nothing can be held against what was given")
-            return Report([judge(str(self._directory), "archive", NO_ANCHOR, 0, [what])])
+            return Report([judge(str(self._directory), "archive", NO_ANCHOR, 0, [what])], is_anchored=True)
         seen = None
         for _ in range(_ROUNDS):
             snapshot = self._look()
@@ -230,8 +232,10 @@ class _Verification:
         verdicts = [self._judge_capture(snapshot, capture) for capture in account.captures.values()]
         for name in self._held:
             verdicts += self._judge_parts(log, account.batches[name])
-        verdicts += judge_manifest(log, snapshot.before, snapshot.after, snapshot.counting)
+        wanted = snapshot.counting | self._lost(snapshot)
+        verdicts += judge_manifest(log, snapshot.before, snapshot.after, wanted)
         report = Report(records=log.size, uncovered=log.uncovered, newest_ns=log.time_ns)
+        report.is_anchored = bool(self._anchors)
         for key, found in self._segments.items():
             if key not in snapshot.places:
                 report.unsealed += found.unsealed
@@ -239,6 +243,15 @@ class _Verification:
         report.notes = self._notes(snapshot)
         report.verdicts = [self._judge_archive(snapshot, verdicts), *verdicts]
         return report
+
+    def _lost(self, snapshot: _Snapshot) -> set[str]:
+        """The last batch, if it is in the manifest no more: its segments have been let go since it was there."""
+        account = snapshot.log.account
+        last = account.batches.get(account.last_batch)
+        if last is None or last.name in snapshot.counting or last.state != "counts":
+            return set()
+        found = [self._segments.get(key) for key in last.segments if key not in snapshot.places]
+        return {last.name} if any(one is None or not one.is_there for one in found) else set()
 
     def _judge_capture(self, snapshot: _Snapshot, capture: Capture) -> Verdict:
         findings = list(capture.findings)

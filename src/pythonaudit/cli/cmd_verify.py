@@ -148,6 +148,8 @@ def _unsealed(report: Report) -> list[str]:
 
 def _anchored(whole: Verdict, report: Report) -> str:
     """What the verdicts are worth."""
+    if whole.anchor == NO_ANCHOR and report.is_anchored:
+        return "What was given vouches for nothing here."
     if whole.anchor == NO_ANCHOR:
         return (
             "No anchor: who replaced keys and signatures as well would not be seen; give --key or --checkpoint, "

@@ -9,7 +9,7 @@ from pythonaudit.archive.numbers import flags, numbers
 
 
 @pytest.mark.parametrize("kind", [pa.int16(), pa.int32(), pa.int64(), pa.timestamp("us", "UTC")])
-@pytest.mark.parametrize("values", [[], [1, 2, 3], [1, None, 3], [None, None], list(range(20)) + [None]])
+@pytest.mark.parametrize("values", [[], [1, 2, 3], [1, None, 3], [None, None], [*range(20), None]])
 def test_numbers(kind: pa.DataType, values: list[int | None]) -> None:
     array = pa.array(values, kind)
     for start in range(len(values) + 1):
