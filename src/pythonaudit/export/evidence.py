@@ -289,8 +289,8 @@ class _Proven:
         places = [_index(runs, slot, at) for slot, at, _ in wanted]
         count = 0
         for (slot, at, which), index, path in zip(wanted, places, merkle.prove_all(hashes, places), strict=True):
-            whole = segment.exact(segment.places[slot, at])
-            exact = _exact(self.selected.line(which)[:-1], hashes[index], whole)
+            line = self.selected.line(which)[:-1]
+            exact = _exact(line, hashes[index], segment, segment.places[slot, at])
             if exact is not None:
                 proof = {"id": f"{segment.key[0]}/{slot}/{at}", "record": number, "index": index}
                 self.selected.prove(which, proof | {"path": _hex(path)} | exact)
@@ -346,11 +346,13 @@ def _index(runs: Iterable[tuple[int, int, int]], slot: int, number: int) -> int:
     return before + number - first
 
 
-def _exact(line: bytes, leaf: bytes, whole: dict[str, Any]) -> dict[str, Any] | None:
+def _exact(line: bytes, leaf: bytes, segment: Hashed, place: int) -> dict[str, Any] | None:
     """What must be said beside an event's line so that its hash can be made of it; None: it cannot."""
-    for exact in ({}, whole):
+    said = members(line)
+    for is_needed in (False, True):
+        exact = segment.exact(place) if is_needed else {}
         with suppress(KeyError, TypeError, ValueError):
-            if leaf == hash_event(members(line), exact):
+            if leaf == hash_event(said, exact):
                 return exact
     return None
 

@@ -71,7 +71,7 @@ def test_a_bare_python_verifies(bundle: tuple[Path, list[str]], python: str, tmp
     assert said[0] == "log: pythonaudit/web-1/1f0a7c3e, 19 records, 3 epochs"
     assert said[1] == "events: 12, of 2026-11-22T14:30:33Z to 2026-11-23T14:30:33Z"
     assert said[2].endswith(", by 4 records")
-    assert said[3] == "their 4 segments have 116 events in all; a bundle is a selection"
+    assert said[3] == "there are 116 events in all in 4 segments; a bundle is a selection"
     assert said[-1].startswith("INTACT: ")
     (tmp_path / "log.vkey").write_text("\n".join(keys))
     for words in (["--key", str(tmp_path / "log.vkey")], [str(place / "evidence.zip"), "--key", keys[1]]):

@@ -11,6 +11,7 @@ import re
 import struct
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from pythonaudit.export.offline.files import WrongError, canonical, hash_object, load, members
@@ -77,7 +78,7 @@ def hash_event(said: dict[str, tuple[Any, str]], exact: dict[str, Any]) -> bytes
     Raises:
         AttributeError, KeyError, TypeError, ValueError, struct.error: it is no event.
     """
-    values = {name: value for name, (value, _) in said.items()}
+    values = {name: said[name][0] for name in IN_THE_HASH if name in said}
     _, slot, number = parse_id(values["id"])
     texts = [
         _text(values["event"]),
@@ -90,11 +91,12 @@ def hash_event(said: dict[str, tuple[Any, str]], exact: dict[str, Any]) -> bytes
     data = [None if text is None else text.encode() for text in texts]
     lengths = [_NULL if text is None else len(text) for text in data]
     numbers = parse_time(values["time"]), number, slot, _whole(values["tid"]), _whole(values["interpreter"])
-    stack = hash_stack(said["stack"][1], exact.get("unknown", ())) if "stack" in said else bytes(32)
+    stack = hash_stack(said["stack"][1], tuple(exact.get("unknown", ()))) if "stack" in said else bytes(32)
     rest = b"".join(text for text in data if text is not None)
     return hash_leaf(_HEAD.pack(*numbers, _VERSION, *lengths, stack) + rest)
 
 
+@lru_cache(maxsize=4096)
 def hash_stack(text: str, unknown: Sequence[int]) -> bytes:
     """The hash of a stack, from its JSON, which has an empty text also where file and function are unknown."""
     frames = load(text)
@@ -173,6 +175,7 @@ class Events:
         self._log, self._segments = log, segments
         self._seen: set[tuple[int, int]] = set()
         self._identity: dict[tuple[Any, ...], str] = {}
+        self._process: tuple[int, list[str]] | None = None
         self.records: dict[int, Record] = {}
         self.count = self.texts = 0
         self.first_ns, self.last_ns = 1 << 63, 0
@@ -229,6 +232,9 @@ class Events:
         return None
 
     def _verify_process(self, place: str, said: dict[str, tuple[Any, str]], record: Record) -> None:
+        texts = record.number, [said.get(name, (None, ""))[1] for name in IN_THE_ROW]
+        if texts == self._process:
+            return  # as of the event before
         row = self._segments.get(record.segment)
         if row is None:
             raise WrongError(place, "nothing in segments.jsonl says whose it is")
@@ -244,3 +250,4 @@ class Events:
                 known = json.loads(known)
             if canonical(value) != canonical(known):
                 raise WrongError(place, f"{name} is not what segments.jsonl says of its process")
+        self._process = texts

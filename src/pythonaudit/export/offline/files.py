@@ -123,23 +123,26 @@ def load_object(place: str, line: bytes) -> dict[str, Any]:
     return found
 
 
+_DECODER = json.JSONDecoder(parse_constant=_constant)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def members(line: bytes) -> dict[str, tuple[Any, str]]:
     """The members of a JSON object without white space around them: value, and text exactly as it stands there.
 
     Raises:
         ValueError: it is none.
     """
-    text = line.decode()
-    decoder = json.JSONDecoder(parse_constant=_constant)
+    text, decode = line.decode(), _DECODER.raw_decode
     found: dict[str, tuple[Any, str]] = {}
     at = 1
     if text[:1] != "{":
         raise ValueError("no JSON object")
     while True:
-        key, colon = decoder.raw_decode(text, at)
+        key, colon = decode(text, at)
         if type(key) is not str or key in found or text[colon : colon + 1] != ":":
             raise ValueError("no JSON object, or a key is there twice")
-        value, at = decoder.raw_decode(text, colon + 1)
+        value, at = decode(text, colon + 1)
         found[key] = value, text[colon + 1 : at]
         at += 1
         if text[at - 1 : at] == "}" and at == len(text):
@@ -150,7 +153,7 @@ def members(line: bytes) -> dict[str, tuple[Any, str]]:
 
 def canonical(value: Any) -> str:
     """JSON without white space, characters as they are."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def hash_object(values: dict[str, Any]) -> str:

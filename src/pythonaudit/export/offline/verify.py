@@ -125,17 +125,17 @@ def _tell(
     vouched: set[int],
 ) -> None:
     say = report.lines.append
-    say(f"log: {ascii(log.origin)[1:-1]}, {log.size} records, {len(log.keys)} epochs")
+    say(f"log: {ascii(log.origin)[1:-1]}, {_number(log.size, 'record')}, {_number(len(log.keys), 'epoch')}")
     records = list(events.records.values())
     if events.count:
         say(f"events: {events.count}, of {show_time(events.first_ns)} to {show_time(events.last_ns)}")
         sealed = [record.said["time_ns"] for record in records]
-        say(f"sealed: {show_time(min(sealed))} to {show_time(max(sealed))}, by {len(records)} records")
+        say(f"sealed: {show_time(min(sealed))} to {show_time(max(sealed))}, by {_number(len(records), 'record')}")
         total = sum(row["events"] for row in segments.values())
-        say(f"their {len(segments)} segments have {total} events in all; a bundle is a selection")
+        say(f"there are {total} events in all in {_number(len(segments), 'segment')}; a bundle is a selection")
     say("not proven, and only shown: {}".format(", ".join(NOT_PROVEN)))
     if events.texts:
-        say(f'not proven, in {events.texts} events: what "$text" says, beyond its length')
+        say(f'not proven, in {_number(events.texts, "event")}: what "$text" says, beyond its length')
     if not given:
         say(f"first key of the log: {ascii(log.keys[0].text)[1:-1]}")
         return
@@ -144,9 +144,12 @@ def _tell(
         reason = "the keys that were given vouch for neither it nor the newest checkpoint"
         report.problems.extend(f"{record.place}: {reason}" for record in late)
     elif late:
-        say(
-            f"{len(late)} records are older than the key that was given: it vouches for them as of the newest checkpoint"
-        )
+        older = _number(len(late), "record")
+        say(f"older than the key that was given: {older}, which it vouches for as of the newest checkpoint")
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def show_time(time_ns: int) -> str:
