@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pythonaudit.export import offline
 from tests import sealed
 from tests.commands import run
 from tests.conformance.test_stranger import PROGRAM
@@ -54,7 +55,7 @@ def test_filters_are_those_of_log(store: tuple[Path, str], tmp_path: Path, filte
     files = sealed.unpack(path)
     logged = run(directory, "log", "--format", "jsonl", *filters).stdout
     assert files["events.jsonl"].decode() == logged != ""
-    assert done.stdout.startswith(f"{len(logged.splitlines()):,} events of ")
+    assert done.stdout.startswith(f"{len(logged.splitlines()):,} event")
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     command = [sys.executable, "-I", "-S", str(tmp_path / "verify.py"), "--key", key]
@@ -118,8 +119,15 @@ def test_running_processes_are_left_out(
             "pythonaudit: left out, being not sealed or not archived: 1; 'pythonaudit ingest' archives and seals them "
             "when their processes have ended\n"
         )
-        assert done.stdout.startswith("1 events of 1 segments")
+        assert done.stdout.startswith("1 event of 1 segment, proven by 2 records: ")
         alone = export(directory, tmp_path / "b.zip", "--event", "running")
         assert alone.returncode == 3
         assert alone.stderr.endswith("; 'pythonaudit ingest' seals what ended processes recorded\n")
         assert not list(tmp_path.glob("b.zip*"))
+
+
+def test_the_wheel_has_all_of_it(installed_here: Installed) -> None:
+    """A base installation can give its verify.py: it needs nothing."""
+    code = "from pythonaudit.export import offline; print(offline.source(), end='')"
+    assert installed_here.run("-c", code).stdout == offline.source()
+    assert (installed_here.purelib / "pythonaudit" / "export" / "evidence_readme.txt").is_file()

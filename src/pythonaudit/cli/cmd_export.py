@@ -9,7 +9,7 @@ from typing import Any
 
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.cli import filters
-from pythonaudit.cli.render import neutralise, progress, say
+from pythonaudit.cli.render import amount, neutralise, progress, say
 from pythonaudit.errors import StoreError
 from pythonaudit.export.evidence import Report, write_evidence
 
@@ -53,10 +53,9 @@ def run(args: argparse.Namespace) -> int:
     for problem in archive.problems():
         say(problem)
     _say_left_out(report)
-    print(
-        f"{report.events:,} events of {report.segments:,} segments, proven by {report.records:,} records: "
-        f"{neutralise(str(path))}, {report.bytes:,} bytes, verified"
-    )
+    proven = f"{amount(report.events, 'event')} of {amount(report.segments, 'segment')}"
+    by = f"proven by {amount(report.records, 'record')}"
+    print(f"{proven}, {by}: {neutralise(str(path))}, {report.bytes:,} bytes, verified")
     return 1 if report.differing else 0
 
 
