@@ -98,6 +98,7 @@ def _coverage(report: Report) -> Section:
     section, coverage = Section("Coverage"), report.coverage
     if not coverage.processes:
         section.say("No process was recorded in the period.")
+        _say_days(section, report)
         return section
     section.say(
         f"{number(coverage.processes, 'process', 'processes')} recorded, of which {coverage.begun:,} begun in the period; "
@@ -119,12 +120,17 @@ def _coverage(report: Report) -> Section:
             coverage.unrecorded,
             lambda time_ns, host, command, reason: (moment(time_ns), host, command, reason),
         )
+    _say_days(section, report)
+    return section
+
+
+def _say_days(section: Section, report: Report) -> None:
+    coverage = report.coverage
     section.say(f"{number(coverage.idle_days, 'day')} of {number(coverage.days, 'day')} without an event.")
     if coverage.idle:
         rest = coverage.idle_days - len(coverage.idle)
         more = f", and {rest:,} more" if rest > 0 else ""
         section.say(f"Days without an event: {', '.join(coverage.idle)}{more}.")
-    return section
 
 
 def _losses(report: Report) -> Section:

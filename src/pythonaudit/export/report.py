@@ -288,8 +288,8 @@ def _coverage(connection: Connection, period: Period, asked: Asked) -> Coverage:
     lived = _lived(period, asked)
     processes, begun, ended, unproved, counted = _row(
         connection,
-        f"""SELECT count(*), count_if(begin_ns >= {period.since_ns}), count_if(ended),
-            count_if(NOT canary), coalesce(sum(counted), 0)::BIGINT FROM {lived}""",
+        f"""SELECT count(*), count(*) FILTER (begin_ns >= {period.since_ns}), count(*) FILTER (ended),
+            count(*) FILTER (NOT canary), coalesce(sum(counted), 0)::BIGINT FROM {lived}""",
     )
     hosts = "coalesce(host, ''), count(*), min(begin_ns), max(end_ns)"
     days = max(0, -(-period.until_ns // _DAY_NS) - period.since_ns // _DAY_NS)
@@ -344,10 +344,10 @@ def _activity(connection: Connection, directory: Path) -> Activity:
     numbers = _row(
         connection,
         f"""SELECT count(*), min(time_ns), max(time_ns), count("user"), count(host), count(file),
-            count_if(coalesce(path, target, address, command, module, url, template) IS NOT NULL
+            count(*) FILTER (coalesce(path, target, address, command, module, url, template) IS NOT NULL
                 OR category = 'application' AND args IS NOT NULL),
-            count_if(uid = 0), count_if(category = 'application'), count_if(event IN ({objects})),
-            count_if(event = 'open' AND starts_with(full_path, {below})),
+            count(*) FILTER (uid = 0), count(*) FILTER (category = 'application'), count(*) FILTER (event IN ({objects})),
+            count(*) FILTER (event = 'open' AND starts_with(full_path, {below})),
             count(DISTINCT process) FILTER (event = 'open' AND starts_with(full_path, {below}))
         FROM asked""",
     )

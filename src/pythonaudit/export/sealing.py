@@ -187,8 +187,7 @@ class _Reader:
                 len(record["batches"]),
                 len(record.get("files", ())),
                 _number(record["events"]),
-                record["begin_ns"],
-                record["end_ns"],
+                *(_number(time) if time is not None else None for time in (record["begin_ns"], record["end_ns"])),
             )
             said.removals.append(removal)
             said.removed.update(batches=removal.batches, files=removal.files, events=removal.events)
@@ -203,5 +202,5 @@ _NOT_TOLD = frozenset({"record", "time_ns", "note", "previous"})
 
 def _number(value: Any) -> int:
     if type(value) is not int or value < 0:
-        raise FormatError(f"{value!r} is no number of events")
+        raise FormatError(f"{value!r} is no number")
     return value

@@ -15,7 +15,7 @@ def moment(time_ns: int | None) -> str:
         return ""
     try:
         return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(time_ns // _SECOND_NS))
-    except (OverflowError, ValueError):
+    except (OSError, OverflowError, ValueError):
         return f"{time_ns} ns"
 
 

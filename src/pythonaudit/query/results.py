@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,10 @@ from pythonaudit.errors import PythonAuditError, StoreError, UsageError
 from pythonaudit.query.connection import MEMORY, Connection, first_words
 
 _BLOCK = 10_000
-_GONE = ("No such file", "No files found")
+# What DuckDB says of a part that has gone; since nothing else may be read here, also that it may not look for it.
+_GONE = re.compile(
+    r"/archive/(?:events|stacks|segments)/.*(?:No such file|No files|\.parquet/\*\*/\*\.parquet)|No files found"
+)
 
 
 class PartsGoneError(StoreError):
@@ -103,9 +107,9 @@ class Result:
             if "memory" in text.lower():
                 hint = f"no more than {MEMORY} is used: narrow it down with filters, or aggregate"
                 raise PythonAuditError(f"{self._what or 'query'}: {text}", hint=hint) from None
-            if any(words in text for words in _GONE):
+            if _GONE.search(text):
                 hint = "the archive was changed meanwhile: run it again"
-                raise PartsGoneError(f"{self._what or 'query'}: {text}", hint=hint) from None
+                raise PartsGoneError("a part of the archive has gone", hint=hint) from None
             if self._what is None:
                 raise
             raise UsageError(f"{self._what}: {text}") from None
