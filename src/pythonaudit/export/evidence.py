@@ -101,8 +101,7 @@ def write_evidence(
             proven = _Proven(trail, selected)
             _prove(archive, proven, progress)
             if not proven.report.events:
-                hint = "'pythonaudit ingest' seals what ended processes recorded" if proven.report.open else None
-                raise PythonAuditError("no event that matches is sealed and archived", hint=hint)
+                raise PythonAuditError("no event that matches is sealed and archived", hint=_why(proven.report))
             try:
                 _write(new, _files(proven, filters))
                 _check(new, trail)
@@ -117,6 +116,15 @@ def write_evidence(
         raise StoreError(f"{error.filename or path}: {error.strerror or error}") from None
     proven.report.bytes = path.stat().st_size
     return proven.report
+
+
+def _why(report: Report) -> str | None:
+    """Why no event is left, where some match."""
+    if report.differing:
+        return "those that match are not as they were sealed; 'pythonaudit verify' says what is wrong"
+    if report.open:
+        return "'pythonaudit ingest' seals what ended processes recorded"
+    return "those that match were archived before sealing began" if report.earlier else None
 
 
 class _Selected:

@@ -102,8 +102,9 @@ def test_what_is_not_sealed_is_left_out_and_counted(tmp_path: Path) -> None:
 
     move(tmp_path)
     key = sealed.start_sealing(tmp_path)
-    with pytest.raises(PythonAuditError, match="no event that matches is sealed"):
+    with pytest.raises(PythonAuditError, match="no event that matches is sealed") as caught:
         sealed.export(tmp_path, tmp_path / "e.zip")
+    assert caught.value.hint == "those that match were archived before sealing began"
     assert not list(tmp_path.glob("e.zip*"))
     sealed.hostile(2).save(tmp_path)
     sealed.archive(tmp_path)
@@ -436,3 +437,26 @@ def test_a_file_twice_in_the_bundle(few: Files, tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "a") as bundle, pytest.warns(UserWarning, match="Duplicate name"):
         bundle.writestr("evidence/events.jsonl", "")
     assert sealed.verify(path).problems == [f"{path}: a file is in it twice"]
+
+
+def test_a_batch_that_never_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its records are in the log for good; those of the batch that came instead are the evidence."""
+    from pythonaudit.archive.manifest import Archive
+    from pythonaudit.integrity.writer import Writer
+
+    key = sealed.start_sealing(tmp_path)
+    sealed.hostile(1).save(tmp_path)
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(Archive, "commit", lambda *_: 1 / 0)
+        sealed.archive(tmp_path)
+    with pytest.raises(PythonAuditError, match="no event that matches"):
+        sealed.export(tmp_path, tmp_path / "e.zip")
+    sealed.archive(tmp_path)
+    writer = Writer(tmp_path)
+    with writer.lock():
+        writer.append("quiet")  # which no checkpoint covers
+    report = sealed.export(tmp_path, tmp_path / "e.zip")
+    assert (report.events, report.records, report.open) == (29, 2, 0)
+    records = [json.loads(one["line"]) for one in sealed.lines(sealed.unpack(tmp_path / "e.zip")["log.jsonl"])]
+    assert [record["record"] for record in records] == ["begin", "key", "events", "segment"]
+    assert sealed.verify(tmp_path / "e.zip", [key]).problems == []
