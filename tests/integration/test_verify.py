@@ -16,7 +16,7 @@ from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.verify import verify
 from pythonaudit.errors import StoreError
 from pythonaudit.integrity.verify import Anchors
-from tests import sealed
+from tests import tampered
 from tests.archives import process_of
 from tests.commands import environment, run
 
@@ -26,7 +26,7 @@ VERDICT = {"subject", "kind", "verdict", "anchor", "reason", "events"}
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("sealed")
-    sealed.build(directory)
+    tampered.build(directory)
     return directory
 
 
@@ -57,7 +57,7 @@ def test_what_is_fine(store: Path, tmp_path: Path) -> None:
         whole, *others = said(run(store, "verify", *options, "--format", "jsonl"))
         assert whole.keys() > VERDICT and all(other.keys() == VERDICT for other in others)
         assert {(one["verdict"], one["anchor"]) for one in (whole, *others)} == {(verdict, anchor)}
-        assert (whole["kind"], whole["subject"], whole["events"]) == ("archive", sealed.ORIGIN, 23)
+        assert (whole["kind"], whole["subject"], whole["events"]) == ("archive", tampered.ORIGIN, 23)
         assert {one["subject"] for one in others if one["kind"] == "journal"} == {
             process_of(number).hex() for number in (2, 3, 4, 5)
         }
@@ -86,7 +86,7 @@ def test_what_is_not(store: Path) -> None:
     assert "No anchor:" in lines[-1]
     found = said(run(store, "verify", "--format", "jsonl"))
     assert {one["subject"] for one in found if one["verdict"] == "tampered"} >= {
-        sealed.ORIGIN,
+        tampered.ORIGIN,
         process_of(2).hex(),
     }
 
@@ -144,7 +144,7 @@ def verify_as(user: int, directory: Path) -> str:
     if child == 0:
         os.setuid(user)
         try:
-            sealed.check(directory)
+            tampered.check(directory)
         except StoreError as error:
             os.write(writing, str(error).encode())
         os._exit(0)
