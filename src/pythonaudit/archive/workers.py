@@ -22,7 +22,7 @@ from pythonaudit.errors import StoreError
 
 Task = BatchTask | SegmentTask
 Result = BatchResult | SegmentResult
-_ALONE = 400_000  # events: fewer are hashed before another process has begun
+_ALONE = 1_000_000  # events: fewer are hashed before other processes have begun and gained anything
 
 
 class Workers:
