@@ -18,7 +18,7 @@ from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.sealer import Sealer, begin
 from pythonaudit.archive.verify import Report, verify
 from pythonaudit.integrity import notes
-from pythonaudit.integrity.log import Log, parse_record
+from pythonaudit.integrity.log import Log, parse_record, read_lines
 from pythonaudit.integrity.verdicts import Finding
 from pythonaudit.integrity.verify import Anchors, Checker
 from pythonaudit.integrity.writer import Writer
@@ -132,8 +132,10 @@ def files(directory: Path) -> list[Path]:
 
 
 def read_log(directory: Path) -> dict[int, bytes]:
-    """The files of the log, by the number of their first record."""
-    return {first: path.read_bytes() for first, path in Log(directory).files()}
+    """What the files of the log hold, by the number of their first record."""
+    return {
+        first: b"".join(line + b"\n" for line, _ in read_lines(path)) for first, path in Log(directory).files()
+    }
 
 
 def check_log(contents: Mapping[int, bytes], note: str | None, anchors: Anchors) -> list[Finding]:

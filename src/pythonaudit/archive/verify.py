@@ -19,7 +19,7 @@ from pathlib import Path
 from pythonaudit.archive.evidence import BatchResult, BatchTask, SegmentResult, SegmentTask, Wanted
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.workers import Workers
-from pythonaudit.errors import StoreError
+from pythonaudit.errors import FormatError, StoreError
 from pythonaudit.integrity.account import Capture, SealedBatch, SealedSegment
 from pythonaudit.integrity.log import Log, read_lines
 from pythonaudit.integrity.state import Key
@@ -153,10 +153,15 @@ class _Verification:
     def _look(self) -> _Snapshot:
         before = self._archive.read_manifest()
         checker = Checker(self._log.read_note(), self._anchors)
+        damaged = []
         for first, path in self._log.files():
-            for number, (line, _) in enumerate(read_lines(path), first):
-                checker.add(number, line)
+            try:
+                for number, (line, _) in enumerate(read_lines(path), first):
+                    checker.add(number, line)
+            except FormatError as error:
+                damaged.append(tampered(f"seal/{error}"))
         log = checker.finish(self._log.read_note())
+        log.findings += damaged
         after = self._archive.read_manifest()
         return _Snapshot(before, log, after, *self._list_journal())
 
