@@ -6,6 +6,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -141,8 +142,8 @@ static int prepare_command(const char *dir, const char *events)
         pa_policy_parse(events, &settings->policy, complaint, sizeof complaint) == 0) {
         settings->on = settings->stop_on_full = settings->nowhere_else = 1;
         settings->max_bytes = INT64_MAX;
-        strcpy(settings->dir, dir);
-        strncpy(settings->events, events, sizeof settings->events - 1);
+        memcpy(settings->dir, dir, strlen(dir) + 1);
+        snprintf(settings->events, sizeof settings->events, "%s", events);
         result = prepare_for(settings, PA_WAY_COMMAND);
     }
     free(settings);

@@ -159,9 +159,11 @@ def test_what_commands_say_of_an_archive(installed_here: Installed) -> None:
     recording = installed_here.record(
         "import sys; sys.audit('app.event', 1)", settings={"PYTHONAUDIT_RUN": "nightly"}
     )
+    run(recording.directory, "stats")
     stats = run(recording.directory, "stats").stdout
     assert run(recording.directory, "ingest", "--compact").returncode == 0
-    assert run(recording.directory, "stats").stdout == stats
+    again = run(recording.directory, "stats").stdout
+    assert again == stats.replace("1 process has only read it", "2 processes have only read it")
     for box in (recording.directory / "journal").iterdir():
         for path in box.iterdir():
             path.unlink()

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from pythonaudit.cli import access
 from pythonaudit.cli.ourselves import environment_in_force
 from pythonaudit.errors import MissingToolsError, PythonAuditError, UsageError
 
@@ -117,8 +118,14 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # ASCII terminals: no character fails
+    status = _status_of(sys.argv[1:] if argv is None else argv)
+    access.end(status)
+    return status
+
+
+def _status_of(argv: Sequence[str]) -> int:
     try:
-        return _answer(sys.argv[1:] if argv is None else argv)
+        return _answer(argv)
     except KeyboardInterrupt:
         pass
     except Exception:
@@ -209,7 +216,9 @@ def _dispatch(argv: Sequence[str]) -> int:
     verb_parser = Parser(f"pythonaudit {line.verb}", VERBS[line.verb])
     _add_directory(verb_parser, default=top.dir)
     verb.add_arguments(verb_parser)
-    return verb.run(verb_parser.parse_args(line.rest))
+    args = verb_parser.parse_args(line.rest)
+    access.announce(line.verb, line.rest)
+    return verb.run(args)
 
 
 def _cut(argv: Sequence[str]) -> CommandLine:

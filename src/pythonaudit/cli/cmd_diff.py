@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from pythonaudit.cli import filters, tables
+from pythonaudit.cli import access, filters, tables
 from pythonaudit.cli.diff_formats import FORMATS, Report, write_rows
 from pythonaudit.cli.render import Output, amount, say
 from pythonaudit.cli.sides import Recorded, Side, find_sides, read_side
@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     is_runs = all(side.run is not None for side in sides)
     before, after = ((side, read_side(journal, side, is_runs)) for side in sides)
     report = Report(before, after, compare(before[1].summary, after[1].summary))
+    access.shown(before[1].events + after[1].events)
     if args.format in FORMATS:
         output = Output()
         FORMATS[args.format](output, report, args.n)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pythonaudit.archive.manifest import Archive
-from pythonaudit.cli import filters, tables
+from pythonaudit.cli import access, filters, tables
 from pythonaudit.cli.describe import process_label
 from pythonaudit.cli.filters import Selection
 from pythonaudit.cli.formats import FORMATS
@@ -63,9 +63,10 @@ def run(args: argparse.Namespace) -> int:
     journal = filters.open_journal(args.dir)
     selection = filters.select(journal, args, time.time_ns())
     if args.follow:
-        _write(selection.follow(journal, args.n, threading.Event()), args.format, at_once=True)
+        _write(access.counted(selection.follow(journal, args.n, threading.Event())), args.format, at_once=True)
         return 0
     events = selection.events(journal) if args.n is None else selection.tail(journal, args.n)
+    events = access.counted(events)
     if is_binary:
         from pythonaudit.query.given import Given
 
@@ -74,7 +75,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         printed = _write(events, args.format)
     if not printed and args.n != 0:
-        is_any = journal.heads() or (journal.archived and any(journal.archived.known()))
+        heads = [head for head in journal.heads() if head.header.process.hex() != selection.wanted.without]
+        is_any = heads or (journal.archived and any(journal.archived.known()))
         known = "no event matches" if is_any else "no event is recorded"
         say(f"{known} in {journal.directory}")
     heads = journal.heads()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from pythonaudit.cli import filters, tables
+from pythonaudit.cli import access, filters, tables
+from pythonaudit.cli.ourselves import own_process
+from pythonaudit.journal.filters import EventFilter
 from pythonaudit.query.connection import VIEWS, connect
 from pythonaudit.query.results import Result
 
@@ -28,9 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the rows; always 0."""
+    journal = filters.open_journal(args.dir)
     with (
-        connect(filters.open_journal(args.dir)) as connection,
+        connect(journal, EventFilter(without=own_process())) as connection,
         Result(connection, args.query, "sql") as result,
     ):
-        tables.write(result, args.format)
+        access.shown(tables.write(result, args.format), "rows")
     return 0

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pythonaudit.cli import filters
+from pythonaudit.cli import access, filters
 from pythonaudit.cli.render import Output, amount, neutralise, say
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
     selection = filters.select(journal, args, time.time_ns())
     with selection.connect(journal) as connection:
         tree = read_tree(connection, selection.query(), args.by)
+    access.shown(sum(tree.own))
     pieces = _pieces(tree, args.format)
     if args.output is None:
         output = Output()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from pythonaudit.cli import filters, tables, times
+from pythonaudit.cli import access, filters, tables, times
 from pythonaudit.cli.describe import process_label, process_name
 from pythonaudit.cli.render import Output, Screen, amount, say
 from pythonaudit.journal.process import Process
@@ -61,10 +61,16 @@ def run(args: argparse.Namespace) -> int:
             tallies = take_tallies(args.by, *asked)
             _write_by(args, tallies)
             found = bool(tallies)
+            access.shown(sum(tally.total for tally in tallies.values()))
         else:
             stats = take_stats(*asked)
+            if selection.wanted.without_names:
+                stats.readers = [
+                    trail for trail in stats.trails if access.only_reads(trail.process.way, trail.events)
+                ]
             _write(args, stats)
             found = bool(stats.labels)
+            access.shown(stats.total().total)
     for problem in journal.archived.problems() if journal.archived else ():
         say(problem)
     if not found:
@@ -88,6 +94,9 @@ def _write_table(output: Output, stats: Stats, most: int | None) -> None:
     screen = Screen(output.is_terminal)
     most = _TABLE_ROWS if most is None else most
     output.write(screen.paint(_headline(stats), "bold") + "\n")
+    if stats.readers:
+        others = amount(len(stats.readers), "process has", "processes have")
+        output.write(f"Besides, {others} only read it: --event {access.READ}\n")
     names: list[Row] = [
         (label.text, label.category, label.source, tally.recorded, tally.counted)
         for label, tally in _by_frequency(stats.labels)
@@ -180,6 +189,8 @@ def _rows(stats: Stats, most: int | None) -> Iterator[dict[str, Any]]:
     known = {trail.process.id: trail.process for trail in stats.trails}
     for key, tally in _by_frequency(stats.processes)[:most]:
         yield {"kind": "process", "process": key} | _said_of(known.get(key)) | _said(tally)
+    if stats.readers:
+        yield {"kind": "reading", "event": access.READ, "count": len(stats.readers)}
     for loss in stats.losses:
         yield json.loads(loss.to_json())
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pythonaudit.cli import filters, tables, times
+from pythonaudit.cli import access, filters, tables, times
 from pythonaudit.cli.filters import Selection
 from pythonaudit.cli.render import Output, amount, say
 from pythonaudit.cli.tree_table import command_of, state_of, write_table
@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     forest = build_ledger(processes, spawns, programs.look_for)
     wanted = selection.wanted
     forest = forest.select(_chooser(journal, selection), wanted.since_ns, wanted.until_ns)
+    access.shown(sum(1 for node in forest.walk() if node.process is not None), "processes")
     if args.format == "table":
         output = Output()
         write_table(output, forest)
@@ -92,9 +93,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _chooser(journal: Journal, selection: Selection) -> Callable[[ProcessRow], bool]:
-    """Whether a process was asked for."""
-    if not selection.wanted.asks_of_events and selection.where is None:
-        return selection.wanted.wants_process
+    """Whether a process was asked for. Those that only read what is recorded have to be: by event, id or pid."""
+    wanted = selection.wanted
+    if not wanted.asks_of_events and selection.where is None:
+        if wanted.without_names:
+            return lambda row: wanted.wants_process(row) and not access.only_reads(row.way, row.events)
+        return wanted.wants_process
     raised = {event.process.id for event in selection.events(journal)}
     return lambda row: row.id in raised
 

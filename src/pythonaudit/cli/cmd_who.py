@@ -6,7 +6,7 @@ import argparse
 import difflib
 import time
 
-from pythonaudit.cli import filters, tables
+from pythonaudit.cli import access, filters, tables
 from pythonaudit.cli.describe import where_text
 from pythonaudit.cli.render import Output, Screen, neutralise, say
 from pythonaudit.errors import UsageError
@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     query = build_query(args.act, args.pattern, selection.query())
     with selection.connect(journal) as connection, Result(connection, query, "--where") as result:
         found = _write_table(result) if args.format == "table" else tables.write(result, args.format)
+    if found >= 0:
+        access.shown(found, "rows")
     if not found:
         say(f"nobody {args.act} {args.pattern} in {journal.directory}")
     return 0

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from pythonaudit import catalog
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.reader import ArchivedSegments
+from pythonaudit.cli import access
 from pythonaudit.cli.ourselves import own_process
 from pythonaudit.cli.times import parse_moment
 from pythonaudit.errors import PythonAuditError, UsageError
@@ -47,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "filters",
         "All must hold; of an option given several times, one. Times are UTC. What this command itself "
-        "raises while it reads, where it is recorded too, is left out.",
+        "raises while it reads is left out; that earlier ones have read (docs/guide/access.md) is left out too, "
+        "unless --event, --process or --pid is given: --event 'pythonaudit.read*'.",
     )
     add = group.add_argument
     add("--event", action="append", type=plain, metavar="GLOB", help="name or template: 'os.*', 'User logged in*'")
@@ -95,7 +97,11 @@ def further_directories() -> list[Path]:
 
 
 def open_journal(directory: Path) -> Journal:
-    """The journal of a directory with its archive, and what processes of this user kept elsewhere in need."""
+    """The journal of a directory with its archive, and what processes of this user kept elsewhere in need.
+
+    That it is read is recorded.
+    """
+    access.begin(directory)
     return Journal(directory, further_directories(), ArchivedSegments(Archive(directory)))
 
 
@@ -179,6 +185,7 @@ def select(journal: Journal, args: argparse.Namespace, now_ns: int) -> Selection
         contexts=tuple(args.context or ()),
         text=args.text,
         without=own_process(),
+        without_names=() if args.event or args.process or args.pid else access.EVENTS,
     )
     return Selection(wanted, args.where)
 

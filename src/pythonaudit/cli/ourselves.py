@@ -10,16 +10,30 @@ Standard library and the recorder only.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TypedDict
 
 _PREFIX = b"PYTHONAUDIT"
+
+_has_begun_itself = False
+
+
+class Status(TypedDict):
+    """What the recorder says of this process (`pythonaudit.recorder`)."""
+
+    state: str
+    process: str
+    root: str
+    directory: str
+    canary: bool
+    committed: int
+    trouble: str
 
 
 def environment_in_force() -> dict[str, str]:
     """The environment of this process, with the variables in it that the recorder hides."""
     environment = dict(os.environ)
-    root = _status("root")
+    root = "" if _has_begun_itself else _told("root")
     if not root or "PYTHONAUDIT" in environment:
         return environment
     try:
@@ -34,13 +48,40 @@ def environment_in_force() -> dict[str, str]:
 
 def own_process() -> str:
     """The id under which this process is recorded, 32 hexadecimal digits; empty if it is not."""
-    return _status("process")
+    return _told("process")
 
 
-def _status(key: str) -> str:
+def record(directory: str, events: str) -> Status:
+    """Records this process from now on, if nothing does so yet; how it is recorded then.
+
+    Args:
+        directory: as PYTHONAUDIT_DIR.
+        events: as PYTHONAUDIT_EVENTS.
+
+    Raises:
+        ImportError: the recorder cannot be loaded.
+    """
+    from pythonaudit import recorder
+
+    global _has_begun_itself
+    told = recorder.status()
+    if not told["process"] and not told["root"]:
+        _has_begun_itself = True
+        recorder.start_command(os.path.dirname(os.__file__), directory, events)
+        told = recorder.status()
+    return told
+
+
+def status() -> Status:
+    """How this process is recorded; see `pythonaudit.recorder`."""
+    from pythonaudit import recorder
+
+    return recorder.status()
+
+
+def _told(key: str) -> str:
     try:
-        from pythonaudit.recorder import status
+        told = status()
     except ImportError:  # reading takes no recorder: one that cannot be loaded is doctor's to report
         return ""
-    told: Mapping[str, object] = status()
     return str(told.get(key, ""))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -76,6 +76,7 @@ class EventFilter:
         contexts: a field of the context and a glob on its text or JSON; unlike the others, all must hold.
         text: occurs in the name or the arguments, in upper or lower case.
         without: id of a process that is not wanted, whatever the others say; empty: none.
+        without_names: events that are not wanted, whatever the others say.
         condition: a further one on rows; it is asked last, of those that can be wanted.
     """
 
@@ -92,6 +93,7 @@ class EventFilter:
     contexts: tuple[tuple[str, str], ...] = ()
     text: str | None = None
     without: str = ""
+    without_names: tuple[str, ...] = ()
     condition: RowCondition | None = None
 
     def wants_segment(self, header: Begun, end_ns: int | None) -> bool:
@@ -145,6 +147,8 @@ class EventFilter:
             known, which = np.unique(events.name, return_inverse=True)
             wanted = [self._wants_name(*_described(decoder, n)) for n in known.tolist()]
             masks.append(np.array(wanted, bool)[which] | (events.inline > 0))
+        if self.without_names:
+            masks += _other_names(decoder, self.without_names)
         return np.logical_and.reduce(masks) if masks else None
 
     def exact_mask(self, decoder: SegmentDecoder) -> Column | None:
@@ -229,6 +233,21 @@ def normal_name(name: str) -> str:
 def compile_globs(patterns: Sequence[str]) -> re.Pattern[str] | None:
     """What matches one of some globs; None: there are none."""
     return re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else None
+
+
+def _other_names(decoder: SegmentDecoder, names: Sequence[str]) -> Iterator[Column]:
+    """Which events of a segment have none of these names; nothing: all of them."""
+    segment, events = decoder.segment, decoder.segment.events
+    numbers = segment.find_texts(names)
+    if numbers:
+        yield ~np.isin(events.name, numbers)
+    # A process that has raised too many names writes each further one with its event.
+    lengths = [len(name.encode()) for name in names]
+    inline = np.flatnonzero(np.isin(events.inline, lengths)).tolist() if events.inline.any() else []
+    if inline:
+        others = np.ones(len(events), bool)
+        others[inline] = [event.event not in names for event in decoder.events(np.array(inline))]
+        yield others
 
 
 def _described(decoder: SegmentDecoder, name_id: int) -> tuple[str, str]:

@@ -7,7 +7,7 @@ checked against what it points into; what fails costs its row and is reported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,6 +132,12 @@ class Segment:
         if text is None:
             text = self._texts[number] = self.string(number).decode("utf-8", "replace")
         return text
+
+    def find_texts(self, texts: Collection[str]) -> list[int]:
+        """The ids of strings that are one of some texts."""
+        lengths = [len(text.encode()) for text in texts]
+        long = np.flatnonzero(np.isin(self.string_length, lengths)).tolist()
+        return [number for number in {*long, *self._texts} if self.text(number) in texts]
 
     def stack(self, node: int) -> list[tuple[str, int, str]]:
         """File, line and function of each frame of a stack, innermost first."""

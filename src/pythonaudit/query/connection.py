@@ -59,7 +59,8 @@ def connect(
 
     Args:
         journal: with its archive; what is damaged in either is noted there, and left out.
-        wanted: parts and segments that cannot hold a wanted event are left out. It is no filter of rows.
+        wanted: parts and segments that cannot hold a wanted event are left out. It is no filter of rows, but
+            for the process `without`, which is in no view.
         at_hand: segments whose stacks need not be looked for, by batch; whoever gives it can change it.
 
     Raises:
@@ -84,8 +85,10 @@ def connect(
         for table in schema.TABLES
     }
     _allow(connection, [path for paths in parts.values() for path in paths])
+    is_archived = any(process == wanted.without for (process, *_), _ in archived.known()) if archived else False
     for table, columns in schema.TABLES.items():
-        _create_base(connection, table, columns, parts[table], getattr(live, table))
+        without = wanted.without if is_archived and "process" in columns.names else ""
+        _create_base(connection, table, columns, parts[table], getattr(live, table), without)
     _create_functions(connection, archive, entries, live, at_hand)
     for statement in _CLOSED[:-1]:
         connection.execute(statement)
@@ -138,8 +141,10 @@ def _allow(connection: Connection, paths: list[Path]) -> None:
     connection.execute(f"SET allowed_paths = [{', '.join(literal(str(path)) for path in paths)}]")
 
 
-def _create_base(connection: Connection, table: str, columns: pa.Schema, paths: list[Path], live: object) -> None:
-    """The view `all_…` of one table: parts and journal."""
+def _create_base(
+    connection: Connection, table: str, columns: pa.Schema, paths: list[Path], live: object, without: str
+) -> None:
+    """The view `all_…` of one table: parts and journal. `without`: a process whose rows of the parts are left out."""
     connection.register(f"live_{table}", live)
     names = ", ".join(f'"{name}"' for name in columns.names)
     query = f"SELECT {names} FROM live_{table}"
@@ -152,7 +157,8 @@ def _create_base(connection: Connection, table: str, columns: pa.Schema, paths: 
         found = ", ".join(
             f'"{name}"' if name in there else f'NULL::{kind} AS "{name}"' for name, kind in kinds.items()
         )
-        query = f"SELECT {found} FROM {read} UNION ALL {query}"
+        those = f" WHERE process <> {literal(without)}" if without else ""
+        query = f"SELECT {found} FROM {read}{those} UNION ALL {query}"
     connection.execute(f"CREATE VIEW all_{table} AS {query}")
 
 

@@ -26,12 +26,14 @@ class LiveTables:
 
     Args:
         journal: which; what is archived it leaves out.
-        wanted: segments that cannot hold a wanted event are left out of `events` and `stacks`.
+        wanted: segments that cannot hold a wanted event are left out of `events` and `stacks`, those with none but
+            `without_names` of `events`, and those of the process `without` of everything.
     """
 
     def __init__(self, journal: Journal, wanted: EventFilter) -> None:
         self._journal = journal
-        self._heads = journal.heads()
+        self._others = EventFilter(without_names=wanted.without_names)
+        self._heads = [head for head in journal.heads() if head.header.process.hex() != wanted.without]
         self._wanted = [head for head in self._heads if wanted.wants_segment(head.header, head.end_ns)]
         self._by_batch = {name_batch(head.key): head for head in self._heads}
         self.events = Stream(schema.EVENTS, self._events)
@@ -45,6 +47,9 @@ class LiveTables:
 
     def _events(self) -> Iterator[pa.Table]:
         for head, decoder in self._loaded(self._wanted):
+            mask = self._others.mask(decoder)
+            if mask is not None and not mask.any():
+                continue  # making a table of it takes ten times what reading it took
             yield build_events(decoder, None, name_batch(head.key))
 
     def _stacks(self) -> Iterator[pa.Table]:

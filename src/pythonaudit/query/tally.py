@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -69,12 +69,14 @@ class Stats:
         processes: by id.
         trails: the processes, oldest first.
         losses: what was not recorded, or cannot be read.
+        readers: those of them that only read what is recorded, where that is left out of the rest.
     """
 
     labels: dict[Label, Tally]
     processes: dict[str, Tally]
     trails: list[Trail]
     losses: list[Loss]
+    readers: list[Trail] = field(default_factory=list)
 
     def by(self, key: Callable[[Label], str]) -> dict[str, Tally]:
         """The tallies put together by something that labels have in common."""

@@ -74,6 +74,8 @@ def _conditions(wanted: EventFilter) -> Iterable[str]:
         )
     if wanted.without:
         yield f"process <> {literal(wanted.without)}"
+    if wanted.without_names:
+        yield f"event NOT IN ({', '.join(map(literal, wanted.without_names))})"
 
 
 def build_query(wanted: EventFilter, where: str | None) -> str:

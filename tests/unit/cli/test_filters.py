@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pythonaudit.cli import Parser, filters
+from pythonaudit.cli import Parser, access, filters
 from pythonaudit.errors import PythonAuditError, UsageError
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.reader import Journal
@@ -32,6 +32,7 @@ def parse(*words: str) -> argparse.Namespace:
     ("words", "wanted"),
     [
         ([], {}),
+        (["--event", "*"], {"names": ("*",)}),
         (["--event", "os.*", "--event", "open"], {"names": ("os.*", "open")}),
         (["--event", "why? [x]=*"], {"names": ("why? [x]=*", "why[?] [[]x]=*")}),
         (["--category", "file", "--category", "application"], {"categories": ("file", "application")}),
@@ -49,6 +50,8 @@ def test_what_options_select(words: list[str], wanted: dict[str, Any], tmp_path:
     for number, run in enumerate("ab"):
         write(tmp_path, number, BEGIN_NS, run)
     selection = filters.select(Journal(tmp_path), parse(*words), NOW)
+    if not wanted.keys() & {"names", "processes", "pids"}:
+        wanted = wanted | {"without_names": access.EVENTS}
     assert selection == filters.Selection(EventFilter(**wanted), None)
 
 
@@ -65,7 +68,7 @@ def test_a_run_that_is_not_recorded(tmp_path: Path) -> None:
 
 def test_where_is_kept_apart(tmp_path: Path) -> None:
     selection = filters.select(Journal(tmp_path), parse("--where", "pid = 1"), NOW)
-    assert selection == filters.Selection(EventFilter(), "pid = 1")
+    assert selection == filters.Selection(EventFilter(without_names=access.EVENTS), "pid = 1")
 
 
 @pytest.mark.parametrize(

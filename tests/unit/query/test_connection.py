@@ -11,10 +11,11 @@ import pytest
 
 from pythonaudit.errors import UsageError
 from pythonaudit.journal.filters import EventFilter
-from pythonaudit.query.connection import Connection, check_condition
+from pythonaudit.query.connection import Connection, check_condition, connect
 from pythonaudit.query.results import Result
 from pythonaudit.query.where import build_query
 from tests import stores
+from tests.archives import archived_journal
 from tests.journal_writer import BEGIN_NS, SegmentWriter
 
 
@@ -123,3 +124,19 @@ def test_a_segment_that_another_user_calls_the_same_keeps_its_stacks(tmp_path: P
     with stores.open_views(tmp_path) as connection:
         rows = connection.execute("SELECT uid, function, stack ->> '$[0].function' FROM events").fetchall()
     assert sorted(rows) == [(0, "ours", "ours"), (12345, "theirs", "theirs")]
+
+
+@pytest.mark.parametrize("kind", stores.KINDS)
+def test_a_process_that_is_left_out_is_in_no_view(kind: str, tmp_path: Path) -> None:
+    writers = []
+    for number in range(2):
+        writer = SegmentWriter(process=bytes([number]) * 16, pid=number)
+        writer.thread().event("open", ["/etc/passwd", "r", 0], stack=[("/srv/app.py", 12, "main")])
+        writers.append(writer)
+    stores.save(tmp_path, writers, kind)
+    for number in range(2):
+        wanted = EventFilter(without=(bytes([1 - number]) * 16).hex())
+        with connect(archived_journal(tmp_path), wanted) as connection:
+            for view in ("events", "processes", "segments"):
+                (row,) = Result(connection, f"SELECT process FROM {view}").rows()
+                assert row == [(bytes([number]) * 16).hex()]

@@ -1,5 +1,5 @@
 -- Searched for pieces, since a regular expression takes several times as long.
-CREATE MACRO is_to_be_resolved(name) AS
+CREATE OR REPLACE MACRO is_to_be_resolved(name) AS
     (name <> '' AND NOT starts_with(name, '/')) OR contains(name, '//') OR (contains(name, '/.') AND (
         contains(name, '/./') OR contains(name, '/../') OR ends_with(name, '/.') OR ends_with(name, '/..')));
 
