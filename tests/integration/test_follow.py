@@ -9,16 +9,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from pythonaudit.journal import files
 from pythonaudit.journal.decode import Event
 from pythonaudit.journal.filters import EventFilter
 from pythonaudit.journal.follow import Follower
 from pythonaudit.journal.reader import Journal
+from pythonaudit.journal.watched import Watched
 from tests.conftest import Installed
 
 WRITERS = 3
@@ -148,16 +147,16 @@ def test_what_led_to_an_event_is_given_out_no_later(
             print(raised, file=one.stdin, flush=True)
             assert one.stdout.readline() == "\n"
 
-    opened = files.open_segment
+    has_news = Watched.has_news
 
-    def open_segment(file: files.SegmentFile) -> Any:
+    def take_turns_and_look(watched: Watched) -> bool:
         take_turns(4)
-        return opened(file)
+        return has_news(watched)
 
     take_turns(4)
     follower = Follower(Journal(tmp_path))
     _, found = follower.begin()
-    monkeypatch.setattr(files, "open_segment", open_segment)
+    monkeypatch.setattr(Watched, "has_news", take_turns_and_look)
     seen: list[int] = []
     while len(seen) < 40:
         events = [event for one in found for event in one.events(np.arange(len(one.segment.events)))]

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pythonaudit.errors import FormatError, StoreError
@@ -19,6 +20,12 @@ from pythonaudit.journal.chunks import Damage, Header, is_same_segment
 from pythonaudit.journal.layout import CHUNK_HEADER_SIZE, HEADER_SIZE, SEGMENT_MAX
 
 SUFFIX = ".pyaudit"
+
+#: Whoever owns a box can put any number of files into it. What is listed of it is no more than an honest one has:
+#: at the default limit, files of 16 KiB.
+BOX_FILES = 1 << 17
+#: Everybody can make boxes in a directory that is shared.
+BOXES = 1 << 12
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -91,9 +98,10 @@ def find_boxes(directory: Path) -> tuple[list[Box], list[Damage]]:
         raise StoreError(f"{journal}: {error.strerror}", hint=hint) from None
     except OSError as error:
         raise StoreError(f"{journal}: {error.strerror}") from None
-    for name in sorted(names):
-        if not name.startswith("u"):
-            continue
+    names = sorted(filter(_is_box_name, names), key=lambda name: (not name[1:].isdecimal(), name))
+    if len(names) > BOXES:
+        refused.append(Damage(journal, 0, 0, f"{len(names)} boxes: no more than {BOXES} are read"))
+    for name in names[:BOXES]:
         path = journal / name
         try:
             box = os.open(path, _DIRECTORY)
@@ -110,22 +118,45 @@ def find_boxes(directory: Path) -> tuple[list[Box], list[Damage]]:
     return boxes, refused
 
 
+def _is_box_name(name: str) -> bool:
+    return name.startswith("u")
+
+
 def list_box(box: Box) -> list[SegmentFile]:
     """The names in a box that could be segments, oldest first. A box that has gone is empty."""
+    return [SegmentFile(box.path / name, box.uid) for name in list_names(box)]
+
+
+def list_names(box: Box) -> list[str]:
+    """The same as names. Of more than `BOX_FILES`, so many of them."""
     try:
         descriptor = os.open(box.path, _DIRECTORY)
     except OSError:
         return []
     try:
-        names = os.listdir(descriptor)
+        with os.scandir(descriptor) as entries:
+            names = [entry.name for entry in islice(entries, BOX_FILES)]
     finally:
         os.close(descriptor)
-    return [SegmentFile(box.path / n, box.uid) for n in sorted(names) if n.endswith(SUFFIX)]
+    return sorted(name for name in names if name.endswith(SUFFIX))
 
 
 @contextmanager
 def open_segment(file: SegmentFile) -> Iterator[int]:
     """Opens a segment for reading; gives the descriptor.
+
+    Raises:
+        FileNotFoundError, RefusedError: as `open_file`.
+    """
+    descriptor = open_file(file)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def open_file(file: SegmentFile) -> int:
+    """Opens a segment for reading; gives the descriptor, which the caller closes.
 
     Raises:
         FileNotFoundError: it has been removed.
@@ -150,9 +181,10 @@ def open_segment(file: SegmentFile) -> Iterator[int]:
             raise RefusedError("refused: it has other hard links")
         if state.st_uid != file.uid:
             raise RefusedError(f"refused: owned by {state.st_uid}, in a box of {file.uid}")
-        yield descriptor
-    finally:
+    except RefusedError:
         os.close(descriptor)
+        raise
+    return descriptor
 
 
 def read_segment(descriptor: int, most: int = SEGMENT_MAX) -> bytes:

@@ -1,34 +1,31 @@
 """New events of running processes, by looking again and again.
 
-What a recorder writes wakes nobody up, so every segment that can grow is looked at five times a second:
-a few bytes where its next entries and chunks will appear. Only chunks that have grown are read again.
-
-A segment is watched from its first appearance until it is closed, or its process is dead, and nothing
-new has come since. A box is listed again when its directory has changed. What has moved to the archive
-before it was read to its end, or was seen at all, is read there.
+What a recorder writes wakes nobody up, so every segment that can grow is looked at: a few bytes where its next
+entries and chunks will appear (`watched`). A segment is watched from its first appearance until it is closed, or its
+process is dead, and nothing new has come since. A box is listed again when its directory has changed. What has moved
+to the archive before it was read to its end, or was seen at all, is read there.
 
 Threads and segments are read one after the other, and are written all the while. So what is younger than
 a look's begin is kept until the next look: what is given out by then is all that had happened before it.
+
+Nobody's journal keeps others from being read: a look reads so much of each box, and the next one goes on where it
+stopped (`is_behind`). Copies, descriptors and what is noted of each segment are bounded as well.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pythonaudit.errors import FormatError, StoreError
-from pythonaudit.journal import files, layout
-from pythonaudit.journal.chunks import Chunk, Damage, Header, is_same_segment, parse_header, walk_chunks
+from pythonaudit.errors import StoreError
+from pythonaudit.journal import files
+from pythonaudit.journal.chunks import Damage
 from pythonaudit.journal.decode import SegmentDecoder
-from pythonaudit.journal.process import build_process
-from pythonaudit.journal.segment import Column, Events, Segment, committed, count_committed, parse_segment
+from pythonaudit.journal.watched import Watched
 
 if TYPE_CHECKING:
     from pythonaudit.journal.reader import Journal, Key, SegmentHead
@@ -36,23 +33,71 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.2
 
 # A directory's time of change is this coarse at worst: within it, a change need not show.
-_COARSE_NS = 2_000_000_000
+_COARSE_SECONDS = 2.0
+
+LOOK_BYTES = 16 << 20
+IMAGES_BYTES = 64 << 20
+DESCRIPTORS = 256
+_QUIET_AFTER_SECONDS = 2.0  # without anything new
+_QUIET_SECONDS = 0.65  # what is quiet is looked at so often
+_BOX_SECONDS = 0.25
+_BOX_SEGMENTS = 4096  # that are watched in a box
+_BOX_CHUNKS = 1 << 17  # in all of them
+_NEW_AT_ONCE = 500
+_UNBEGUN_AT_ONCE = 50
+
+
+@dataclass(slots=True)
+class _Box:
+    """What is known of a box.
+
+    Attributes:
+        box: as it was when it was listed.
+        listed_at: when it had changed and was listed (`time.monotonic`).
+        known: names that have been looked at, and are there.
+        new: those that have not. `unbegun`: those whose header is not finished.
+        watched: segments, by path.
+        chunks: how many they have, all together.
+    """
+
+    box: files.Box
+    listed_at: float | None = None
+    known: set[str] = field(default_factory=set)
+    new: dict[str, None] = field(default_factory=dict)
+    unbegun: dict[str, None] = field(default_factory=dict)
+    watched: dict[Path, Watched] = field(default_factory=dict)
+    chunks: int = 0
 
 
 class Follower:
     """Watches the segments of a journal.
 
+    Args:
+        journal: which.
+        in_order: what is younger than a look's begin comes with the next.
+        descriptors: how many are kept open.
+
     Attributes:
-        watched: the segments that can grow, by path.
+        is_behind: the last look left something for the next.
+        over: segments that are watched no longer, since the list was last emptied; None: nobody asks.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, in_order: bool = True, descriptors: int = DESCRIPTORS) -> None:
         self._journal = journal
-        self._boxes: dict[Path, files.Box] = {}
-        self._known: set[Path] = set()
-        self._waiting: dict[Path, files.SegmentFile] = {}  # not begun yet
+        self._in_order = in_order
+        self._descriptors = descriptors
+        self._open = 0
+        self._boxes: dict[Path, _Box] = {}
         self._seen: set[Key] = set()
-        self.watched: dict[Path, _Watched] = {}
+        self._images: dict[Path, Watched] = {}  # those that have one, the one that was read last at the end
+        self._images_bytes = 0
+        self.is_behind = False
+        self.over: list[Watched] | None = None
+
+    @property
+    def watched(self) -> dict[Path, Watched]:
+        """The segments that can grow, by path."""
+        return {path: one for box in self._boxes.values() for path, one in box.watched.items()}
 
     def begin(self) -> tuple[list[SegmentHead], list[SegmentDecoder]]:
         """Notes all that is there, and where it ends; what comes later is new.
@@ -62,61 +107,214 @@ class Follower:
         """
         heads, decoders = [], []
         now_ns = time.time_ns()
-        new = self._new_heads()
+        self._list()
+        new = self._new_heads(files.BOX_FILES)
         self._archived()
         for head in new:
-            watched = _Watched(self._journal, head)
+            watched = Watched(self._journal, head)
             if watched.is_dead or (head.end_ns is not None and head.end_ns <= now_ns):
                 heads.append(head)
                 continue
-            self.watched[head.file.path] = watched
-            decoders += watched.read(now_ns)
+            box = self._watch(watched)
+            decoders += self._read(box, watched, now_ns)
         return heads, decoders
 
     def poll_until(self, stop: threading.Event) -> Iterator[list[SegmentDecoder]]:
         """Looks for new events again and again; gives segments with nothing but new events in them."""
         while not stop.is_set():
             yield self.poll()
-            stop.wait(POLL_SECONDS)
+            stop.wait(0 if self.is_behind else POLL_SECONDS)
 
     def poll(self) -> list[SegmentDecoder]:
         """Looks once."""
-        now_ns = time.time_ns()
-        found: list[SegmentDecoder] = []
-        try:
-            for head in self._new_heads():
-                self.watched[head.file.path] = _Watched(self._journal, head)
-            found += self._archived()
-        except StoreError:
-            pass  # the directory was removed, or moved away; it may come again
-        for path, watched in list(self.watched.items()):
-            decoders = watched.read(now_ns)
-            found += decoders
-            if not decoders and watched.is_over:
-                del self.watched[path]
-        return found
+        return list(self.look())
 
-    def _new_heads(self) -> list[SegmentHead]:
-        for box in self._journal.boxes():
-            before = self._boxes.get(box.path)
-            recent = time.time_ns() - box.changed_ns < _COARSE_NS
-            if before is None or before.changed_ns != box.changed_ns or recent:
-                self._boxes[box.path] = box
-                present = {file.path: file for file in files.list_box(box)}
-                gone = [p for p in self._known if p.parent == box.path and p not in present]
-                self._known.difference_update(gone)
-                new = {p: file for p, file in present.items() if p not in self._known}
-                others = {p: f for p, f in self._waiting.items() if p.parent != box.path}
-                self._waiting = others | new
+    def look(self) -> Iterator[SegmentDecoder]:
+        """Looks once, segment by segment. What one of them points into can be other bytes after the next look."""
+        until_ns = time.time_ns() if self._in_order else None
+        self.notice()
+        yield from self._archived()
+        self.is_behind = False
+        left = LOOK_BYTES
+        boxes = list(self._boxes.values())
+        share = max(left // max(len(boxes), 1), 1)
+        for box in boxes:
+            if left <= 0:
+                self.is_behind = True
+                break
+            # Whoever was looked at comes last in the next look, in case that this one ends before all were.
+            self._boxes[box.box.path] = self._boxes.pop(box.box.path)
+            for decoders, read in self._look_at(box, min(share, left), until_ns):
+                left -= read
+                yield from decoders
+
+    def notice(self) -> None:
+        """Looks whether there are new segments."""
+        try:
+            self._list()
+        except StoreError:
+            self._forget_boxes(set())  # the directory was removed, or moved away; it may come again
+        for head in self._new_heads(_NEW_AT_ONCE):
+            self._watch(Watched(self._journal, head))
+
+    def begin_again(self, path: Path) -> None:
+        """What was given of a segment is given once more with the next look, if it is still watched."""
+        box = self._boxes.get(path.parent)
+        if box and path in box.watched:
+            box.watched[path].begin_again()
+
+    def close(self) -> None:
+        """Closes what is open."""
+        for watched in self.watched.values():
+            self._close(watched)
+
+    def _watch(self, watched: Watched) -> _Box:
+        path = watched.head.file.path
+        box = self._boxes[path.parent]
+        box.watched[path] = watched
+        return box
+
+    def _look_at(self, box: _Box, share: int, until_ns: int | None) -> Iterator[tuple[list[SegmentDecoder], int]]:
+        """Looks at the segments of a box, and gives what was read of each, and how much."""
+        begin = time.monotonic()
+        several = list(box.watched.values())
+        for number, watched in enumerate(several):
+            now = time.monotonic()
+            if share <= 0 or now - begin > _BOX_SECONDS:
+                # The next look begins where this one ends.
+                box.watched = {
+                    one.head.file.path: one for one in several[number:] + several[:number] if not one.is_left
+                }
+                self.is_behind = True
+                return
+            is_quiet = now - watched.news_at > _QUIET_AFTER_SECONDS
+            if is_quiet and now - watched.looked_at < _QUIET_SECONDS:
+                continue
+            watched.looked_at = now
+            if not watched.has_news():
+                continue
+            decoders = self._read(box, watched, until_ns)
+            if watched.read_bytes:
+                watched.news_at = now
+                share -= watched.read_bytes
+            if decoders:
+                yield decoders, watched.read_bytes
+            if watched.is_over and not decoders:
+                self._leave(box, watched)
+
+    def _read(self, box: _Box, watched: Watched, until_ns: int | None) -> list[SegmentDecoder]:
+        """Looks at one segment, whatever is in it."""
+        had, chunks, was_open = watched.image_bytes, watched.chunks, watched.is_open
+        try:
+            decoders = watched.read(until_ns)
+        except Exception as error:  # of what somebody wrote: it must not keep others from being read
+            self._journal.note(watched.head.file.path, [Damage(None, 0, 0, f"cannot be read: {error!r}")])
+            watched.is_over, decoders = True, []
+        self._open += watched.is_open - was_open
+        if watched.is_open and self._open > self._descriptors:
+            self._close(watched)
+        box.chunks += watched.chunks - chunks
+        if box.chunks > _BOX_CHUNKS:
+            self._journal.note(
+                box.box.path, [Damage(None, 0, 0, "too much is open here: some is read when closed")]
+            )
+            watched.is_over = True
+        if watched.read_bytes:
+            self._keep_image(watched, had)
+        return decoders
+
+    def _keep_image(self, watched: Watched, had: int) -> None:
+        path = watched.head.file.path
+        self._images.pop(path, None)
+        self._images[path] = watched
+        self._images_bytes += watched.image_bytes - had
+        while self._images_bytes > IMAGES_BYTES and len(self._images) > 1:
+            self._drop_image(next(iter(self._images)))
+
+    def _drop_image(self, path: Path) -> None:
+        one = self._images.pop(path, None)
+        if one:
+            self._images_bytes -= one.image_bytes
+            one.drop_image()
+
+    def _close(self, watched: Watched) -> None:
+        self._open -= watched.is_open
+        watched.close()
+
+    def _leave(self, box: _Box, watched: Watched) -> None:
+        """Watches a segment no longer."""
+        path = watched.head.file.path
+        del box.watched[path]
+        watched.is_left = True
+        box.chunks -= watched.chunks
+        self._close(watched)
+        self._drop_image(path)
+        if watched.is_gone:
+            box.known.discard(path.name)  # what has this name by now is another
+        if self.over is not None:
+            self.over.append(watched)
+
+    def _list(self) -> None:
+        """Finds boxes, and lists those that have changed.
+
+        Raises:
+            StoreError: there is no journal, or it may not be read.
+        """
+        present = self._journal.boxes()
+        self._forget_boxes({box.path for box in present})
+        for found in present:
+            box = self._boxes.setdefault(found.path, _Box(found))
+            now = time.monotonic()
+            if box.box.changed_ns != found.changed_ns or box.listed_at is None:
+                box.listed_at = now
+            elif now - box.listed_at > _COARSE_SECONDS:
+                continue
+            box.box = found
+            self._list_box(box)
+
+    def _list_box(self, box: _Box) -> None:
+        names = files.list_names(box.box)
+        there = set(names)
+        box.known &= there
+        for waiting in (box.new, box.unbegun):
+            for name in waiting.keys() - there:
+                del waiting[name]
+        for path, watched in box.watched.items():
+            box.known.add(path.name)
+            if path.name not in there or watched.was_removed():
+                self._close(watched)  # the next look opens it by its name: it has gone, or become another
+        box.new |= dict.fromkeys(name for name in names if name not in box.known and name not in box.unbegun)
+
+    def _forget_boxes(self, present: set[Path]) -> None:
+        """Boxes that are not there any more go when their segments have been looked for."""
+        for path in self._boxes.keys() - present:
+            box = self._boxes[path]
+            for watched in box.watched.values():
+                self._close(watched)
+            if box.watched:
+                self._boxes[path] = _Box(box.box, watched=box.watched, chunks=box.chunks)
+            else:
+                del self._boxes[path]
+
+    def _new_heads(self, most: int) -> list[SegmentHead]:
+        """Segments that have begun, and have not been seen before: no more than so many of each box."""
         heads = []
-        for path, file in list(self._waiting.items()):
-            head = self._journal.read_head(file)
-            if head is not None:
-                heads.append(head)
-                self._known.add(path)
-                del self._waiting[path]
-        heads = self._journal.unarchived(heads)
-        self._seen.update(head.key for head in heads)
+        for box in self._boxes.values():
+            unbegun = list(box.unbegun)[:_UNBEGUN_AT_ONCE]
+            room = max(most, _BOX_SEGMENTS) - len(box.watched)
+            for name in [*unbegun, *list(box.new)[: max(min(room, most), 0)]]:
+                head = self._journal.read_head(files.SegmentFile(box.box.path / name, box.box.uid))
+                box.new.pop(name, None)
+                box.unbegun.pop(name, None)
+                if head is None:
+                    box.unbegun[name] = None  # or refused, or gone: a box that has changed is listed again
+                else:
+                    heads.append(head)
+                    box.known.add(name)
+        if heads or self._journal.archived:
+            heads = self._journal.unarchived(heads)
+        if self._journal.archived:
+            self._seen.update(head.key for head in heads)
         return heads
 
     def _archived(self) -> Iterator[SegmentDecoder]:
@@ -126,139 +324,3 @@ class Follower:
         self._seen.update(new)
         loaded = (archived.load(key) for key in new if archived)
         return (decoder for decoder in loaded if decoder is not None)
-
-
-class _Watched:
-    """A segment that can grow, and how far it has been read.
-
-    Attributes:
-        is_over: nothing new will come.
-        is_gone: its file has been used again.
-    """
-
-    def __init__(self, journal: Journal, head: SegmentHead) -> None:
-        self._journal = journal
-        self._file = head.file
-        self._header = head.header
-        self._key = head.key
-        self._process = build_process(head.header, (), head.file.uid)
-        self._image = bytearray(layout.SEGMENT_MAX)  # zero pages cost nothing until they are filled
-        self._chunks: list[tuple[Chunk, int]] = []  # and how many entries of each have been read
-        self._positions: dict[int, int] = {}
-        self._attributes: list[bytes] = []
-        self._kept: list[SegmentDecoder] = []
-        self._last_looks = 0
-        self._next: dict[int, int] = {}  # number of the next event of each thread, by slot
-        self.is_over = self.is_gone = False
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether its process is known to have ended."""
-        return self._process.is_running is False
-
-    def read(self, until_ns: int) -> list[SegmentDecoder]:
-        """The segment with nothing but its new events, in one part or two.
-
-        Args:
-            until_ns: what is younger, nanoseconds since 1970, comes with the next call.
-        """
-        found, self._kept = self._kept, []
-        if self.is_over:
-            return found
-        try:
-            with files.open_segment(self._file) as descriptor:
-                segment = self._read(descriptor)
-        except FileNotFoundError:
-            self.is_over = True
-            return found + self._moved()
-        except (FormatError, files.RefusedError) as error:
-            self._journal.note(self._file.path, [Damage(None, 0, 0, str(error))])
-            self.is_over = True
-            return found
-        if segment is None and self.is_gone:
-            return found + self._moved()
-        if segment is None or not len(segment.events):
-            return found
-        for slot in np.unique(segment.events.slot).tolist():
-            self._next[slot] = int(segment.events.number[segment.events.slot == slot].max()) + 1
-        young = _is_young(segment.events, until_ns)
-        if young.any():
-            # Of its own: by the next call, the file may be used again and the image hold other bytes.
-            data = bytes(memoryview(self._image)[: segment.header.used])
-            later = replace(segment, data=data, events=segment.events.take(young))
-            self._kept.append(self._journal.decoder(self._file, later))
-            segment.events = segment.events.take(~young)
-        if len(segment.events):
-            found.append(self._journal.decoder(self._file, segment))
-        return found
-
-    def _moved(self) -> list[SegmentDecoder]:
-        """What the archive has of the segment, and has not been read here."""
-        archived = self._journal.archived
-        decoder = archived.load(self._key) if archived else None
-        if decoder is None:
-            return []
-        events = decoder.segment.events
-        first = np.array([self._next.get(slot, 0) for slot in events.slot.tolist()], np.uint64)
-        decoder.segment.events = events.take(events.number >= first)
-        return [decoder]
-
-    def _read(self, descriptor: int) -> Segment | None:
-        """The segment with what has come since it was read; None if nothing has."""
-        self._copy(descriptor, [(0, layout.HEADER_SIZE)])
-        if not is_same_segment(self._header, self._image):
-            self.is_over = self.is_gone = True  # its file is a later segment by now
-            return None
-        header = parse_header(self._image)
-        ranges = self._grown(descriptor, header)
-        if not ranges:
-            # What was being written while it was closed, or its process killed, shows in one more look.
-            ended = header.state != layout.STATE_OPEN or self.is_dead
-            self._last_looks = self._last_looks + 1 if ended else 0
-            self.is_over = self._last_looks > 1
-            return None
-        self._copy(descriptor, ranges)
-        limits = count_committed(self._image)
-        self._copy(descriptor, ranges)
-        if not files.still_holds(descriptor, self._header):
-            self.is_over = self.is_gone = True
-            return None
-        segment = parse_segment(self._image, limits, self._positions)
-        self._positions = segment.positions
-        self._attributes += segment.attributes
-        segment.attributes = list(self._attributes)
-        self._chunks = []
-        for chunk in walk_chunks(self._image, header)[0]:
-            if chunk.kind == layout.CHUNK_EVENTS:
-                self._chunks.append((chunk, segment.positions.get(chunk.offset, 0)))
-            elif chunk.kind in layout.ENTRY_SIZES:
-                self._chunks.append((chunk, len(committed(self._image, chunk))))
-        return segment
-
-    def _grown(self, descriptor: int, header: Header) -> list[tuple[int, int]]:
-        """Where there is something new: chunks with another entry, and what is no chunk yet."""
-        ranges = []
-        place = header.header_size
-        for chunk, count in self._chunks:
-            if chunk.offset > place:
-                ranges.append((place, chunk.offset))
-            if count < chunk.capacity:
-                commit = chunk.end - (count + 1) * chunk.entry_size
-                if os.pread(descriptor, 4, commit) == chunk.generation.to_bytes(4, "little"):
-                    ranges.append((chunk.offset, chunk.end))
-            place = chunk.end
-        used = min(header.used, len(self._image))
-        return [*ranges, (place, used)] if used > place else ranges
-
-    def _copy(self, descriptor: int, ranges: list[tuple[int, int]]) -> None:
-        for start, end in ranges:
-            os.preadv(descriptor, [memoryview(self._image)[start:end]], start)
-
-
-def _is_young(events: Events, until_ns: int) -> Column:
-    """Which events are younger than an instant, or come after such a one in their thread."""
-    young: Column = events.time > until_ns
-    for slot in np.unique(events.slot[young]):
-        mine = events.slot == slot
-        young |= mine & np.logical_or.accumulate(young & mine)
-    return young
