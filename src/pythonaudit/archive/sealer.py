@@ -10,7 +10,7 @@ manifest names it: whoever is killed in between leaves a batch that never was, w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -36,10 +36,17 @@ class Sealer:
 
     Args:
         writer: of the log.
+        refuse: told of a segment whose events cannot be hashed, whatever is in it, and why; the others are sealed
+            all the same. None: that is raised.
+
+    Attributes:
+        events: how many events were sealed here.
     """
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, refuse: Callable[[SegmentDecoder, Exception], None] | None = None) -> None:
         self.writer = writer
+        self._refuse = refuse
+        self.events = 0
 
     def seal(self, decoders: Iterable[SegmentDecoder]) -> int:
         """Seals the events of segments that are not sealed yet, and covers them.
@@ -159,18 +166,58 @@ class Sealer:
             self.writer.checkpoint()
         return lost
 
+    def gone(self, lost: Mapping[Key, str]) -> int:
+        """Tells of segments that were sealed and are neither in the journal nor in the archive; covers it.
+
+        Args:
+            lost: which, and why: `evicted` or `missing`.
+
+        Returns:
+            How many of them had been sealed.
+
+        Raises:
+            OSError, StoreError: the log cannot be written.
+        """
+        count = 0
+        with self.writer.lock() as state:
+            for key, reason in lost.items():
+                if key in state.sealed and key not in state.archived:
+                    self._append_about(state, "gone", key, {"events": state.sealed[key].events, "reason": reason})
+                    count += 1
+            if count:
+                self.writer.checkpoint()
+        return count
+
+    def sealed(self) -> set[Key]:
+        """Segments that are sealed and not archived, as of the last record that was written here."""
+        state = self.writer.state
+        return set(state.sealed).difference(state.archived)
+
+    def count(self) -> int:
+        """How many events of these."""
+        state = self.writer.state
+        sealed = list(state.sealed.items())
+        return sum(one.events for key, one in sealed if key not in state.archived)
+
     def _seal(self, state: State, decoder: SegmentDecoder) -> int:
         header, uid = decoder.segment.header, decoder.process.uid
         key = decoder.process.id, header.sequence, uid
         if key in state.archived:
             return 0
         known = state.sealed.get(key)
-        found = leaves.of_segment(decoder, known.spans if known else None)
+        try:
+            found = leaves.of_segment(decoder, known.spans if known else None)
+            identity = leaves.hash_identity(build_row(decoder, "", "", [])) if found.hashes else ""
+        except Exception as error:
+            if self._refuse is None:
+                raise
+            self._refuse(decoder, error)
+            return 0
         if found.hashes:
-            identity = leaves.hash_identity(build_row(decoder, "", "", []))
             root = find_root(found.hashes).hex()
             said = {"identity": identity, "runs": found.runs(), "events": len(found.hashes), "root": root}
             self._append_about(state, "events", key, said)
+            self.events += len(found.hashes)
         return len(found.hashes)
 
     def _append_about(self, state: State, kind: str, key: Key, said: dict[str, Any]) -> None:

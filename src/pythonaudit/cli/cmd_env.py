@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import shlex
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
@@ -122,6 +123,75 @@ def build_systemd(variables: Variables) -> str:
     return "\n".join(lines) + "\n"
 
 
+def build_systemd_agent(variables: Variables) -> str:
+    """The unit of the agent."""
+    directory = PurePosixPath(variables["PYTHONAUDIT_DIR"])
+    journal = directory / "journal"
+    command = [sys.executable, "-m", "pythonaudit", "--dir", str(directory), "agent"]
+    lines = [
+        "# Save as /etc/systemd/system/pythonaudit.service, then",
+        "#   systemctl daemon-reload && systemctl enable --now pythonaudit",
+        "[Unit]",
+        "Description=pythonaudit: follows, seals and archives what Python processes record",
+        "Documentation=man:systemd.exec(5)",
+        "",
+        "[Service]",
+        "Type=notify",
+        f"ExecStart={' '.join(map(_systemd_command, command))}",
+        "Restart=on-failure",
+        "RestartSec=5s",
+        "WatchdogSec=2min",
+        "TimeoutStopSec=2min",
+        "# The directory is shared: every user may leave journals in it, and only root reads all.",
+        f"ExecStartPre=+/usr/bin/install -d -m 0711 {_systemd_command(str(directory))}",
+        f"ExecStartPre=+/usr/bin/install -d -m 1733 {_systemd_command(str(journal))}",
+        "# A place in memory for the key that signs now, kept over restarts; config.toml says whether it is used:",
+        '#   [keys] private = "/run/pythonaudit/keys"',
+        "RuntimeDirectory=pythonaudit",
+        "RuntimeDirectoryMode=0700",
+        "RuntimeDirectoryPreserve=yes",
+        "# It reads the boxes of all users and writes to none of them: of root's rights it has no other.",
+        "CapabilityBoundingSet=CAP_DAC_READ_SEARCH",
+        "NoNewPrivileges=yes",
+        "UMask=0077",
+        "# Where checkpoints are written to another place (checkpoints.file), its directory is one more.",
+        f"ReadWritePaths={_systemd(str(directory))}",
+        *(f"{name}={value}" for name, value in _HARDENING),
+        "# Bounds for what no user should be able to make it take.",
+        "LimitNOFILE=16384",
+        "MemoryMax=1G",
+        "OOMPolicy=continue",
+        "",
+        "[Install]",
+        "WantedBy=multi-user.target",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+# /proc stays as it is: whether a process lives is read there.
+_HARDENING = (
+    ("ProtectSystem", "strict"),
+    ("ProtectHome", "read-only"),
+    ("PrivateTmp", "yes"),
+    ("PrivateDevices", "yes"),
+    ("ProtectKernelTunables", "yes"),
+    ("ProtectKernelModules", "yes"),
+    ("ProtectKernelLogs", "yes"),
+    ("ProtectControlGroups", "yes"),
+    ("ProtectClock", "yes"),
+    ("ProtectHostname", "yes"),
+    ("RestrictNamespaces", "yes"),
+    ("RestrictRealtime", "yes"),
+    ("RestrictSUIDSGID", "yes"),
+    ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"),
+    ("LockPersonality", "yes"),
+    ("MemoryDenyWriteExecute", "yes"),
+    ("SystemCallArchitectures", "native"),
+    ("SystemCallFilter", "@system-service"),
+    ("SystemCallErrorNumber", "EPERM"),
+)
+
+
 def _systemd(text: str) -> str:
     """One quoted word of a systemd setting; % would begin a specifier."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
@@ -217,4 +287,5 @@ BUILDERS: Mapping[str, Callable[[Variables], str]] = {
     "kubernetes": build_kubernetes,
     "shell": build_shell,
     "systemd": build_systemd,
+    "systemd-agent": build_systemd_agent,
 }

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from pythonaudit.agent.config import load_config
 from pythonaudit.archive import retention
 from pythonaudit.archive.compact import compact
 from pythonaudit.archive.ingest import Report, ingest
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.sealer import Sealer
-from pythonaudit.cli import filters
+from pythonaudit.cli import filters, settings
 from pythonaudit.cli.render import Output, amount, json_line, neutralise, progress, say
 from pythonaudit.cli.times import format_moment
 from pythonaudit.integrity.log import Log
-from pythonaudit.integrity.writer import Writer
 from pythonaudit.journal.reader import Journal
 
 _EPILOG = """\
@@ -32,17 +30,17 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = _EPILOG
+    settings.add_argument(parser)
     parser.add_argument("--compact", action="store_true", help="put small parts together as well")
     parser.add_argument("--format", choices=("table", "jsonl"), default="table", help="default: table")
 
 
 def run(args: argparse.Namespace) -> int:
     """Moves; 1 if something was damaged."""
-    config = load_config(args.dir)
+    config = settings.load(args)
     archive = Archive(args.dir)
     journal = Journal(args.dir, filters.further_directories())
-    writer = Writer(args.dir, config.keys.private, config.keys.epoch)
-    sealer = Sealer(writer) if Log(args.dir).exists else None
+    sealer = Sealer(settings.open_writer(args)) if Log(args.dir).exists else None
     with progress("archiving") as tell:
         report = ingest(journal, archive, tell, sealer=sealer)
     kept = None

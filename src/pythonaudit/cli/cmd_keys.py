@@ -15,7 +15,7 @@ from typing import Any
 
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.sealer import begin
-from pythonaudit.cli import filters
+from pythonaudit.cli import filters, settings
 from pythonaudit.cli.render import neutralise
 from pythonaudit.errors import FormatError, StoreError, UsageError
 from pythonaudit.integrity import notes
@@ -39,6 +39,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.epilog = _EPILOG
+    settings.add_argument(parser)
     actions = parser.add_subparsers(dest="action", required=True, metavar="init|show|export|rotate")
     init = actions.add_parser("init", help="begin to seal, with a first key")
     init.add_argument("--name", help="name of the log; default: pythonaudit/HOST/ and 8 random digits")
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _init(args: argparse.Namespace) -> None:
-    writer = Writer(args.dir)
+    writer = settings.open_writer(args)
     if args.again:
         writer.begin_again()
         print(f"a new chain of keys begins; keep this one elsewhere:\n{_public(writer).vkey}")
@@ -105,7 +106,7 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _rotate(args: argparse.Namespace) -> None:
-    writer = Writer(args.dir)
+    writer = settings.open_writer(args)
     with writer.lock() as state:
         writer.rotate()
         writer.checkpoint()

@@ -41,6 +41,7 @@ class Writer:
 
     Attributes:
         state: the sum of all records, as of the last time the lock was held.
+        note: the last checkpoint that was signed here; None: none yet.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Writer:
         self.log = Log(directory)
         self.keys = PrivateKeys(private or Path(directory) / "keys" / "private")
         self.state = State()
+        self.note: str | None = None
         self._epoch_ns = int(epoch_seconds * _SECOND_NS)
         self._first, self._read = 0, 0  # record with which the last file begins, and how much of it the state has
         self._key: notes.PrivateKey | None = None
@@ -244,6 +246,7 @@ class Writer:
         note = key.sign(notes.build_checkpoint(state.origin, state.tree.size, state.tree.root()))
         write_durably(self.log.root / "checkpoint", note.encode())
         self._covered = state.tree.size
+        self.note = note
         return note
 
     def _load_key(self) -> notes.PrivateKey:

@@ -14,9 +14,11 @@ stopped (`is_behind`). Copies, descriptors and what is noted of each segment are
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +32,8 @@ from pythonaudit.journal.watched import Watched
 if TYPE_CHECKING:
     from pythonaudit.journal.reader import Journal, Key, SegmentHead
 
+_DirectoryState = tuple[int, int] | None
+
 POLL_SECONDS = 0.2
 
 # A directory's time of change is this coarse at worst: within it, a change need not show.
@@ -39,7 +43,7 @@ LOOK_BYTES = 16 << 20
 IMAGES_BYTES = 64 << 20
 DESCRIPTORS = 256
 _QUIET_AFTER_SECONDS = 2.0  # without anything new
-_QUIET_SECONDS = 0.65  # what is quiet is looked at so often
+_QUIET_SECONDS = 0.7  # what is quiet is looked at so often
 _BOX_SECONDS = 0.25
 _BOX_SEGMENTS = 4096  # that are watched in a box
 _BOX_CHUNKS = 1 << 17  # in all of them
@@ -87,6 +91,8 @@ class Follower:
         self._in_order = in_order
         self._descriptors = descriptors
         self._open = 0
+        self._noted: dict[Path, _DirectoryState] = {}  # of the directories in which boxes are
+        self._noted_at = 0.0
         self._boxes: dict[Path, _Box] = {}
         self._seen: set[Key] = set()
         self._images: dict[Path, Watched] = {}  # those that have one, the one that was read last at the end
@@ -157,11 +163,11 @@ class Follower:
         for head in self._new_heads(_NEW_AT_ONCE):
             self._watch(Watched(self._journal, head))
 
-    def begin_again(self, path: Path) -> None:
-        """What was given of a segment is given once more with the next look, if it is still watched."""
-        box = self._boxes.get(path.parent)
-        if box and path in box.watched:
-            box.watched[path].begin_again()
+    def begin_again(self, keys: Collection[Key]) -> None:
+        """What was given of these segments is given once more with the next look, if they are still watched."""
+        for watched in self.watched.values():
+            if watched.head.key in keys:
+                watched.begin_again()
 
     def close(self) -> None:
         """Closes what is open."""
@@ -260,7 +266,11 @@ class Follower:
         Raises:
             StoreError: there is no journal, or it may not be read.
         """
+        if self._is_as_it_was():
+            return
         present = self._journal.boxes()
+        self._noted = {place: _state_of(place) for place in self._journal.places()}
+        self._noted_at = time.monotonic()
         self._forget_boxes({box.path for box in present})
         for found in present:
             box = self._boxes.setdefault(found.path, _Box(found))
@@ -271,6 +281,19 @@ class Follower:
                 continue
             box.box = found
             self._list_box(box)
+
+    def _is_as_it_was(self) -> bool:
+        """Whether no directory has changed, and each has been listed since it could have without showing it."""
+        long_ago = time.monotonic() - _COARSE_SECONDS
+        if (
+            not self._noted
+            or self._noted_at > long_ago
+            or any((one.listed_at or 0.0) > long_ago for one in self._boxes.values())
+        ):
+            return False
+        return all(_state_of(place) == state for place, state in self._noted.items()) and all(
+            _state_of(path) == (one.box.uid, one.box.changed_ns) for path, one in self._boxes.items()
+        )
 
     def _list_box(self, box: _Box) -> None:
         names = files.list_names(box.box)
@@ -324,3 +347,12 @@ class Follower:
         self._seen.update(new)
         loaded = (archived.load(key) for key in new if archived)
         return (decoder for decoder in loaded if decoder is not None)
+
+
+def _state_of(path: Path) -> _DirectoryState:
+    """Owner and time of change of a directory; None: it is not there, or is none."""
+    try:
+        state = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return None
+    return (state.st_uid, state.st_mtime_ns) if stat.S_ISDIR(state.st_mode) else None

@@ -274,6 +274,10 @@ class Journal:
                 boxes += others
         return boxes
 
+    def places(self) -> list[Path]:
+        """The directories in which boxes are, whether they are there or not."""
+        return [directory / "journal" for directory in (self.directory, *self._more)]
+
     def read_head(self, file: files.SegmentFile) -> SegmentHead | None:
         """Reads a header; None if the segment has gone, is not begun or makes no sense (noted)."""
         try:

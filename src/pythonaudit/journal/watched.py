@@ -14,6 +14,7 @@ dropped, and it is read anew where something comes.
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,14 @@ from pythonaudit.journal.chunks import Chunk, Damage, Header, is_same_segment, p
 from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.process import build_process
 from pythonaudit.journal.segment import Column, Events, Segment, committed, count_committed, parse_segment
+from pythonaudit.journal.summary import LOSS_NAMES
 
 if TYPE_CHECKING:
     from pythonaudit.journal.reader import Journal, SegmentHead
 
-_HEAD_BYTES = 384  # of the header: all that is in use
+_LOSSES = struct.Struct(f"<{layout.LOSS_SLOTS}Q")
+_HEAD_BYTES = layout.HEADER.fields["losses"][0] + _LOSSES.size  # of the header: all that is in use
+_USED, _ = layout.HEADER.fields["used"]
 _WORD = 4
 _SMALLEST = 128 << 10
 _LIVENESS_SECONDS = 10.0
@@ -77,6 +81,24 @@ class Watched:
         return self._process.is_running is False
 
     @property
+    def is_closed(self) -> bool:
+        """Whether nothing more can come in it, as far as can be told now (`archive.ingest.is_closed`)."""
+        return self._state == layout.STATE_ROTATED or self.is_dead or self._process.is_running is None
+
+    @property
+    def losses(self) -> dict[str, int]:
+        """What its header counts as lost, as it was last read."""
+        said = self._start[-_LOSSES.size :]
+        if not said.strip(b"\0") or len(said) < _LOSSES.size:
+            return {}
+        return {name: count for name, count in zip(LOSS_NAMES, _LOSSES.unpack(said), strict=True) if count}
+
+    @property
+    def used(self) -> int:
+        """How much of the file is in use, as it was last read."""
+        return int.from_bytes(self._start[_USED : _USED + _WORD], "little")
+
+    @property
     def is_open(self) -> bool:
         """Whether a descriptor is kept."""
         return self._descriptor >= 0
@@ -120,8 +142,10 @@ class Watched:
         if self.looked_at - self._liveness_at > _LIVENESS_SECONDS:
             self._liveness_at = self.looked_at
             self._is_dead = self.is_dead
+            if self._is_dead:
+                return True
         try:
-            return self._is_dead or self._has_grown(self._descriptor)
+            return self._has_grown(self._descriptor)
         except OSError:
             return True
 
@@ -181,9 +205,13 @@ class Watched:
         return [decoder]
 
     def _has_grown(self, descriptor: int) -> bool:
+        # Hundreds of these are most of what an idle system costs: no generator, nothing that is not needed.
         if os.pread(descriptor, _HEAD_BYTES, 0) != self._start:
             return True
-        return any(os.pread(descriptor, _WORD, at) == word for at, word in self._awaited)
+        for at, word in self._awaited:  # noqa: SIM110
+            if os.pread(descriptor, _WORD, at) == word:
+                return True
+        return False
 
     def _read(self, descriptor: int) -> Segment | None:
         """The segment with what has come since it was read; None if nothing has."""

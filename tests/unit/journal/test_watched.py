@@ -136,7 +136,7 @@ def test_what_is_watched_in_a_box_is_bounded(tmp_path: Path, monkeypatch: pytest
         recorder.write("end", state=layout.STATE_CLEAN_END)
     for _ in range(10):
         follower.poll()
-    assert [path for path in follower.watched] == [recorder.path for recorder in recorders[2:]]
+    assert list(follower.watched) == [recorder.path for recorder in recorders[2:]]
 
 
 def test_one_that_cannot_be_read_hinders_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +153,7 @@ def test_one_that_cannot_be_read_hinders_nobody(tmp_path: Path, monkeypatch: pyt
     follower = Follower(journal, in_order=False)
     good.write("a")
     assert names(follower.poll()) == ["a"]
-    assert [path for path in follower.watched] == [good.path]
+    assert list(follower.watched) == [good.path]
     assert ["cannot be read" in one.reason for one in journal.damage()] == [True]
 
 
@@ -162,8 +162,7 @@ def test_all_of_a_segment_once_more(tmp_path: Path) -> None:
     recorder.write("a", "b")
     follower = Follower(Journal(tmp_path), in_order=False)
     assert names(follower.poll()) == ["a", "b"]
-    follower.begin_again(recorder.path)
-    follower.begin_again(tmp_path / "unknown")
+    follower.begin_again({(recorder.writer.header["process"].hex(), 0, os.geteuid())})
     recorder.write("c")
     assert names(follower.poll()) == ["a", "b", "c"]
     assert names(follower.poll()) == []

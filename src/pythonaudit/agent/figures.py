@@ -1,0 +1,49 @@
+"""What the agent counts about itself, for its status, for metrics and for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Figures:
+    """Each is written by one thread, and read by all.
+
+    Attributes:
+        segments, processes: that are watched. `closed`: segments that wait for being archived, in bytes.
+        sealed: events. `seal_seconds`: how long sealing took, all together; `seals`: how often.
+        lag: seconds from the oldest commit that was sealed last to its checkpoint.
+        archived: events. `batches`, `archived_bytes`: what was written for them.
+        archive_seconds: how long it took, all together.
+        compacted: batches that were put together.
+        gone: segments that were sealed, and lost before they were archived.
+        losses: by reason, of all segments that were watched.
+        posted, post_failures: checkpoints that went to other places, or did not.
+        checkpoint_ns: when the last checkpoint was signed.
+    """
+
+    segments: int = 0
+    processes: int = 0
+    closed: int = 0
+    closed_bytes: int = 0
+    sealed: int = 0
+    seals: int = 0
+    seal_seconds: float = 0.0
+    lag: float = 0.0
+    archived: int = 0
+    archived_segments: int = 0
+    archived_bytes: int = 0
+    batches: int = 0
+    archive_seconds: float = 0.0
+    compacted: int = 0
+    gone: int = 0
+    losses: Counter[str] = field(default_factory=Counter)
+    posted: int = 0
+    post_failures: int = 0
+    checkpoint_ns: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As an object of JSON."""
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in asdict(self).items()}

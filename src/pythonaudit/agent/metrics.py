@@ -1,0 +1,99 @@
+"""Figures for Prometheus, at a loopback address. Home of prometheus_client.
+
+metrics = Metrics(("127.0.0.1", 9464), figures, problems, version)
+metrics.end()
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pythonaudit.agent.figures import Figures
+from pythonaudit.agent.problems import Problems
+from pythonaudit.errors import StoreError
+
+_SECOND_NS = 1_000_000_000
+_COUNTERS = {
+    "events_sealed": ("sealed", "Events that were sealed."),
+    "seals": ("seals", "Times that events were sealed."),
+    "seal_seconds": ("seal_seconds", "Time that sealing took."),
+    "events_archived": ("archived", "Events that were archived."),
+    "segments_archived": ("archived_segments", "Segments that were archived."),
+    "archive_bytes_written": ("archived_bytes", "Bytes of the parts that were written."),
+    "archive_seconds": ("archive_seconds", "Time that archiving took."),
+    "segments_gone": ("gone", "Segments that were sealed, and lost before they were archived."),
+    "checkpoints_posted": ("posted", "Checkpoints that went to other places."),
+    "checkpoint_post_failures": ("post_failures", "Checkpoints that did not get to another place."),
+}
+_GAUGES = {
+    "segments_watched": ("segments", "Segments that are watched."),
+    "processes_watched": ("processes", "Processes that are watched."),
+    "segments_closed": ("closed", "Segments that have closed and are not archived."),
+    "segments_closed_bytes": ("closed_bytes", "How large these are."),
+    "lag_seconds": ("lag", "From the oldest commit that was sealed last to its checkpoint."),
+}
+
+
+class Metrics(Collector):
+    """Answers GET /metrics.
+
+    Args:
+        address: loopback address and port.
+        figures, problems: what is told.
+        version: of pythonaudit.
+
+    Raises:
+        StoreError: there is no listening there.
+    """
+
+    def __init__(self, address: tuple[str, int], figures: Figures, problems: Problems, version: str) -> None:
+        self._figures = figures
+        self._problems = problems
+        self._version = version
+        registry = CollectorRegistry()
+        registry.register(self)
+        ProcessCollector(registry=registry)
+        host, port = address
+        try:
+            served: tuple[WSGIServer, threading.Thread] = start_http_server(port, host, registry)
+        except OSError as error:
+            hint = "choose another one: agent.metrics in the configuration"
+            raise StoreError(f"metrics at {host}:{port}: {error.strerror}", hint=hint) from None
+        self._server, self._thread = served
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.server_port)
+
+    def collect(self) -> Iterable[Metric]:
+        """All that is told, now."""
+        yield InfoMetricFamily("pythonaudit_agent", "This agent.", value={"version": self._version})
+        for name, (attribute, meaning) in _COUNTERS.items():
+            yield CounterMetricFamily(f"pythonaudit_{name}", meaning, value=getattr(self._figures, attribute))
+        for name, (attribute, meaning) in _GAUGES.items():
+            yield GaugeMetricFamily(f"pythonaudit_{name}", meaning, value=getattr(self._figures, attribute))
+        yield GaugeMetricFamily(
+            "pythonaudit_checkpoint_timestamp_seconds",
+            "When the last checkpoint was signed.",
+            value=self._figures.checkpoint_ns / _SECOND_NS,
+        )
+        yield CounterMetricFamily("pythonaudit_problems", "What went wrong.", value=self._problems.count)
+        losses = CounterMetricFamily(
+            "pythonaudit_losses", "What processes could not record, by reason.", labels=["reason"]
+        )
+        for reason, count in dict(self._figures.losses).items():
+            losses.add_metric([reason], count)
+        yield losses
+
+    def end(self) -> None:
+        """Answers no more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
