@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pythonaudit.agent.figures import Figures
 from pythonaudit.agent.problems import Problems
 from pythonaudit.agent.watch import ServedJournal, note_damage
 from pythonaudit.archive.compact import compact
+from pythonaudit.archive.holds import Hold
 from pythonaudit.archive.ingest import Report, ingest
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.memory import release
@@ -39,15 +40,23 @@ class Archiving:
 
     Args:
         directory, more: as of `Journal`.
+        holds: what is held is not put together with what is not.
         sealer: finds who tells the log; None: nothing is sealed here.
         figures, problems: what came of it.
     """
 
     def __init__(
-        self, directory: Path, more: Iterable[Path], sealer: FindSealer, figures: Figures, problems: Problems
+        self,
+        directory: Path,
+        more: Iterable[Path],
+        holds: Sequence[Hold],
+        sealer: FindSealer,
+        figures: Figures,
+        problems: Problems,
     ) -> None:
         self._directory = directory
         self._more = tuple(more)
+        self._holds = tuple(holds)
         self._sealer = sealer
         self._figures = figures
         self._problems = problems
@@ -142,7 +151,7 @@ class Archiving:
         """
         archive = Archive(self._directory)
         if self._count_batches(archive) - self._batches >= _MANY_BATCHES:
-            self._figures.compacted += compact(archive, _COMPACTED_EVENTS, self._sealer())
+            self._figures.compacted += compact(archive, _COMPACTED_EVENTS, self._sealer(), self._holds)
             self._batches = self._count_batches(archive)
             release()
 

@@ -18,6 +18,7 @@ class Figures:
         archived: events. `batches`, `archived_bytes`: what was written for them.
         archive_seconds: how long it took, all together.
         compacted: batches that were put together.
+        dropped, dropped_files: events in the archive and files of the journal that retention removed.
         gone: segments that were sealed, and lost before they were archived.
         losses: by reason, of all segments that were watched.
         posted, post_failures: checkpoints that went to other places, or did not.
@@ -38,6 +39,8 @@ class Figures:
     batches: int = 0
     archive_seconds: float = 0.0
     compacted: int = 0
+    dropped: int = 0
+    dropped_files: int = 0
     gone: int = 0
     losses: Counter[str] = field(default_factory=Counter)
     posted: int = 0

@@ -28,6 +28,7 @@ from pythonaudit.agent.notify import Notifier
 from pythonaudit.agent.presence import Presence
 from pythonaudit.agent.problems import Problems
 from pythonaudit.agent.publish import Publisher
+from pythonaudit.agent.retaining import Retaining
 from pythonaudit.agent.tasks import Task, Worker, run_task
 from pythonaudit.agent.watch import WatchedJournal
 from pythonaudit.archive.covered import Covered
@@ -109,16 +110,18 @@ class Agent:
         self._publisher = Publisher(config.checkpoints, self.figures, self.problems)
         self._notifier = Notifier(environ or {})
         where = directory, self._more
-        self._archiving = Archiving(*where, self._find_sealer, self.figures, self.problems)
+        self._archiving = Archiving(*where, config.hold, self._find_sealer, self.figures, self.problems)
         self._lost = Lost(
             *where, self._find_sealer, self._find_present, lambda: self._evicting, self.figures, self.problems
         )
-        # What is done now and then. Retention is one of these.
+        self._retaining = Retaining(*where, config, self._find_sealer, self.figures, self.problems)
+        # What is done now and then.
         self._worker = Worker(
             [
                 Task("archiving", 2.0, self._archiving.run),
                 Task("looking for what has gone", 10.0, self._lost.run),
                 Task("compaction", 600.0, self._archiving.compact),
+                Task("retention", 300.0, self._retaining.run),
             ],
             self.problems,
         )

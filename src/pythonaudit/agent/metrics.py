@@ -27,6 +27,7 @@ _COUNTERS = {
     "segments_archived": ("archived_segments", "Segments that were archived."),
     "archive_bytes_written": ("archived_bytes", "Bytes of the parts that were written."),
     "archive_seconds": ("archive_seconds", "Time that archiving took."),
+    "events_dropped": ("dropped", "Events that retention removed from the archive."),
     "segments_gone": ("gone", "Segments that were sealed, and lost before they were archived."),
     "checkpoints_posted": ("posted", "Checkpoints that went to other places."),
     "checkpoint_post_failures": ("post_failures", "Checkpoints that did not get to another place."),

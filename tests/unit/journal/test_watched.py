@@ -183,7 +183,7 @@ def test_quiet_segments_are_looked_at_less_often(tmp_path: Path, monkeypatch: py
     recorder.write("c")
     now += 0.3
     assert names(follower.poll()) == []
-    now += 0.4
+    now += 0.41
     assert names(follower.poll()) == ["c"], "within 0.7 seconds"
 
 
