@@ -28,6 +28,7 @@ from tests.archives import archived_journal
 from tests.journal_writer import BEGIN_NS, STDLIB, SegmentWriter
 
 ORIGIN = "pythonaudit/web-1/1f0a7c3e"
+NEXT_DAY_NS = BEGIN_NS + 86_400_000_000_000  # batches are put together if their newest events are of one day
 Files = dict[str, bytes]
 
 
@@ -103,7 +104,7 @@ def build_store(directory: Path) -> list[str]:
     hostile(2, BEGIN_NS + 86_400_000_000_000 - 8_000_000).save(directory)  # two days
     archive(directory)
     keys.append(rotate(directory))
-    hostile(3).save(directory)
+    hostile(3, NEXT_DAY_NS).save(directory)
     archive(directory)
     put_together(directory)
     keys.append(rotate(directory))

@@ -39,7 +39,7 @@ def killed(*_: object, **__: object) -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A store with a history: three epochs, compaction, a live segment, and one that is partly sealed."""
     directory = tmp_path_factory.mktemp("made")
-    sealed.hostile(8).save(directory)
+    sealed.hostile(8, sealed.NEXT_DAY_NS).save(directory)
     move(directory)  # before sealing began
     keys = sealed.build_store(directory)
     sealed.hostile(9).save(directory, state=layout.STATE_OPEN)
