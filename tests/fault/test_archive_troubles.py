@@ -84,7 +84,8 @@ def test_read_only_disk(disk: Disk) -> None:
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
     assert "Read-only file system; " in done.stderr
     done = run(directory, "log", "--format", "jsonl")
-    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 6, "")
+    said = f"pythonaudit: this reading is not recorded in {directory}: Read-only file system\n"
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 6, said)
 
 
 @ROOT_ONLY
