@@ -24,7 +24,8 @@ PROGRAM = """
 import os, subprocess, sys, tempfile
 sys.audit("User logged in: username=johndoe, ip=192.168.0.1")
 sys.audit("shop.order.paid", {"order": 7})
-sys.audit("pythonaudit.read", {"command": "log", "filters": {}, "events": 12, "user": "alice", "uid": 1000})
+sys.audit("pythonaudit.read", {"command": "log", "filters": [], "user": "alice", "uid": 1000})
+sys.audit("pythonaudit.read.end", {"command": "log", "events": 12, "status": 0})
 with tempfile.TemporaryDirectory() as place:
     os.mkdir(os.path.join(place, "a")); os.rmdir(os.path.join(place, "a"))
 open(os.path.join(os.environ["PYTHONAUDIT_DIR"], "nothing"), "a").close()
@@ -174,9 +175,19 @@ def test_every_number_is_that_of_the_journal(store: Path, tmp_path: Path, since_
     begun = sum(trail.begin_ns >= since_ns for trail in lived)
     assert f"of which {begun} begun in the period; {ended} ended in order; in 0 the hook" in page.text
     assert f"they counted {counted:,} events" in page.text
-    readings = [json.loads(event.args)[0] for event in events if event.event == "pythonaudit.read"]
-    (row,) = (row for row in page.tables["Access to the trail"][0].rows if row)
-    assert row[:4] == ["log", "alice", str(len(readings)), str(sum(one["events"] for one in readings))]
+    told = [
+        (event.process.id, event.event, json.loads(event.args)[0])
+        for event in events
+        if "pythonaudit.read" in event.event
+    ]
+    readings = {process for process, event, said in told if said.get("user") == "alice"}
+    shown = sum(said["events"] for process, event, said in told if process in readings and event.endswith(".end"))
+    (row,) = (row for row in page.tables["Access to the trail"][0].rows if "alice" in row)
+    assert row[:4] == ["log", "alice", str(len(readings)), str(shown)]
+    others = {(row[0], row[1]) for row in page.tables["Access to the trail"][0].rows if row and row[1] != "alice"}
+    assert others == {
+        (said["command"], said["user"]) for _, event, said in told if said.get("user", "alice") != "alice"
+    }
     opened = [event for event in events if event.event == "open" and str(store) in event.args.decode()]
     assert len(opened) == len(readings)
     assert f"{len(opened)} attempt" in page.text

@@ -38,7 +38,7 @@ _MOST_SPAWNS = 200_000
 _DAY_NS = 86_400_000_000_000
 _MOST_DAYS = 400
 _TRIES = 3
-READ = "pythonaudit.read"
+READ, READ_END = "pythonaudit.read", "pythonaudit.read.end"
 #: Events that make, remove, rename or link objects of the file system.
 OBJECTS = (
     *("os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate"),
@@ -362,10 +362,14 @@ def _activity(connection: Connection, directory: Path) -> Activity:
 
 
 def _access(connection: Connection) -> Access:
-    source = f"""(SELECT args ->> '$[0].command' AS command,
-        coalesce(args ->> '$[0].user', args ->> '$[0].uid', "user", uid::VARCHAR) AS reader,
-        coalesce(try_cast(args ->> '$[0].events' AS BIGINT), 0) AS events, time_ns
-        FROM asked WHERE event = {literal(READ)})"""
+    # How much was shown is told at the end of a reading, which is that of its process.
+    source = f"""(SELECT command, reader, time_ns, CASE WHEN place = 1 THEN coalesce(events, 0) ELSE 0 END AS events
+        FROM (SELECT args ->> '$[0].command' AS command, process, time_ns,
+            coalesce(args ->> '$[0].user', args ->> '$[0].uid', "user", uid::VARCHAR) AS reader,
+            row_number() OVER (PARTITION BY process ORDER BY time_ns) AS place
+            FROM asked WHERE event = {literal(READ)})
+        LEFT JOIN (SELECT process, sum(try_cast(args ->> '$[0].events' AS BIGINT)) AS events
+            FROM asked WHERE event = {literal(READ_END)} GROUP BY process) USING (process))"""
     readings, days = _row(connection, f"SELECT count(*), count(DISTINCT time_ns // {_DAY_NS}) FROM {source}")
     columns = (
         "coalesce(command, ''), coalesce(reader, ''), count(*), sum(events)::BIGINT, min(time_ns), max(time_ns)"
