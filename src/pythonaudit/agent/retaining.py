@@ -53,4 +53,4 @@ class Retaining:
         self._figures.dropped_files += report.files
         if report.over:
             names = ", ".join(sorted(set().union(*report.held.values())))
-            self._problems.note("retention", f"the archive is {report.over:,} bytes too large: {names} hold it")
+            self._problems.note("retention", f"the archive is {report.over:,} bytes too large, and held: {names}")
