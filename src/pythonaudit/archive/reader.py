@@ -36,7 +36,7 @@ _KEPT_BATCHES = 4
 
 
 # Of the table `segments`: all that is asked of every segment.
-_COLUMNS = ("process", "sequence", "uid", "drained", "begin_ns", "end_ns", "pid", "run", "losses")
+_COLUMNS = ("process", "sequence", "uid", "drained", "begin_ns", "end_ns", "pid", "run", "way", "events", "losses")
 
 
 class _Place(NamedTuple):
@@ -48,7 +48,8 @@ class _Place(NamedTuple):
         drained: how many of its process it says had been drained.
         begin_realtime, end_ns: when it was begun, and when closed; nanoseconds since 1970.
         process, id: whose: bytes, and hexadecimal digits.
-        pid, run: of the process.
+        pid, run, way: of the process.
+        events: how many it holds.
         has_losses: whether something was lost.
     """
 
@@ -61,6 +62,8 @@ class _Place(NamedTuple):
     id: str
     pid: int
     run: str | None
+    way: str
+    events: int
     has_losses: bool
 
 
@@ -123,22 +126,12 @@ class ArchivedSegments:
         self._places = {}
         for name, table in self._tables.items():
             columns = (table[column].to_pylist() for column in _COLUMNS)
-            for row, (process, sequence, uid, drained, begin_ns, end_ns, pid, run, losses) in enumerate(
+            for row, (process, sequence, uid, drained, begin_ns, end_ns, *said, losses) in enumerate(
                 zip(*columns, strict=True)
             ):
+                times = drained, begin_ns, end_ns
                 self._places[process, sequence, uid] = _Place(
-                    *(
-                        name,
-                        row,
-                        drained,
-                        begin_ns,
-                        end_ns,
-                        bytes.fromhex(process),
-                        process,
-                        pid,
-                        run,
-                        bool(losses),
-                    )
+                    name, row, *times, bytes.fromhex(process), process, *said, bool(losses)
                 )
         return True
 
@@ -187,6 +180,8 @@ class ArchivedSegments:
         batches: dict[str, Container[Key] | None] = {}
         for key, place in self._places.items():
             if not wanted.wants_segment(place, place.end_ns) or not wanted.wants_process(place):
+                continue
+            if wanted.leaves_out(place.way, place.events):
                 continue
             if place.batch not in batches:
                 batches[place.batch] = self._holding(place.batch, wanted)

@@ -129,16 +129,6 @@ def end(status: int) -> None:
         _raise(END, {"command": reading.command, **reading.counts, "status": status})
 
 
-def only_reads(way: str, events: int) -> bool:
-    """Whether a process has done nothing but read what is recorded.
-
-    Args:
-        way: how its recording began. It says so of itself; so that it can hide no others behind these:
-        events: how many there are of it.
-    """
-    return way == "command" and events <= len(EVENTS)
-
-
 def _has_something(directory: Path) -> bool:
     """Whether this user can read something here: a journal, a box of his own in it, an archive."""
     journal = directory / "journal"

@@ -64,10 +64,9 @@ def run(args: argparse.Namespace) -> int:
             access.shown(sum(tally.total for tally in tallies.values()))
         else:
             stats = take_stats(*asked)
-            if selection.wanted.without_names:
-                stats.readers = [
-                    trail for trail in stats.trails if access.only_reads(trail.process.way, trail.events)
-                ]
+            stats.readers = [
+                one for one in stats.trails if selection.wanted.leaves_out(one.process.way, one.events)
+            ]
             _write(args, stats)
             found = bool(stats.labels)
             access.shown(stats.total().total)

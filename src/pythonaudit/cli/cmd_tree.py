@@ -96,9 +96,7 @@ def _chooser(journal: Journal, selection: Selection) -> Callable[[ProcessRow], b
     """Whether a process was asked for. Those that only read what is recorded have to be: by event, id or pid."""
     wanted = selection.wanted
     if not wanted.asks_of_events and selection.where is None:
-        if wanted.without_names:
-            return lambda row: wanted.wants_process(row) and not access.only_reads(row.way, row.events)
-        return wanted.wants_process
+        return lambda row: wanted.wants_process(row) and not wanted.leaves_out(row.way, row.events)
     raised = {event.process.id for event in selection.events(journal)}
     return lambda row: row.id in raised
 

@@ -115,6 +115,15 @@ class EventFilter:
             and process.id != self.without
         )
 
+    def leaves_out(self, way: str, events: int) -> bool:
+        """Whether what a command of ours has recorded of itself needs no look: it is what `without_names` names.
+
+        Args:
+            way: how recording began, as the process says of itself. So that it can hide no others behind these:
+            events: how many there are.
+        """
+        return way == layout.WAYS[layout.WAY_COMMAND] and events <= len(self.without_names)
+
     def mask(self, decoder: SegmentDecoder) -> Column | None:
         """Which rows of a segment can be wanted; None: all of them."""
         mask = self._cheap_mask(decoder)
