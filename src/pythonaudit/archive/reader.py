@@ -126,12 +126,21 @@ class ArchivedSegments:
         self._places = {}
         for name, table in self._tables.items():
             columns = (table[column].to_pylist() for column in _COLUMNS)
-            for row, (process, sequence, uid, drained, begin_ns, end_ns, *said, losses) in enumerate(
-                zip(*columns, strict=True)
-            ):
-                times = drained, begin_ns, end_ns
+            for row, (process, sequence, uid, *said, losses) in enumerate(zip(*columns, strict=True)):
+                drained, begin_ns, end_ns, pid, run, way, events = said
                 self._places[process, sequence, uid] = _Place(
-                    name, row, *times, bytes.fromhex(process), process, *said, bool(losses)
+                    batch=name,
+                    row=row,
+                    drained=drained,
+                    begin_realtime=begin_ns,
+                    end_ns=end_ns,
+                    process=bytes.fromhex(process),
+                    id=process,
+                    pid=pid,
+                    run=run,
+                    way=way,
+                    events=events,
+                    has_losses=bool(losses),
                 )
         return True
 
