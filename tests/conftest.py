@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,14 @@ def _one_of_each() -> list[Interpreter]:
 INTERPRETERS = _one_of_each()
 #: For what is slow and has little to do with the interpreter: the oldest and the newest.
 EXTREMES = list(dict.fromkeys((INTERPRETERS[0], INTERPRETERS[-1]))) if INTERPRETERS else []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tests_are_not_recorded() -> Iterator[None]:
+    """A command that a test runs in its own process does not begin to record that process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pythonaudit.cli.access.begin", lambda directory: None)
+        yield
 
 
 @pytest.fixture(
