@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pythonaudit.agent.figures import Figures
@@ -32,8 +32,6 @@ BATCH_BYTES = 16 << 20  # of journal; what is archived takes several times as mu
 _MANY_BATCHES = 64
 _COMPACTED_EVENTS = 1 << 18  # memory again
 
-FindSealer = Callable[[], Sealer | None]
-
 
 class Archiving:
     """Archives closed segments.
@@ -41,7 +39,7 @@ class Archiving:
     Args:
         directory, more: as of `Journal`.
         holds: what is held is not put together with what is not.
-        sealer: finds who tells the log; None: nothing is sealed here.
+        sealer: tells the log, if there is one.
         figures, problems: what came of it.
     """
 
@@ -50,7 +48,7 @@ class Archiving:
         directory: Path,
         more: Iterable[Path],
         holds: Sequence[Hold],
-        sealer: FindSealer,
+        sealer: Sealer,
         figures: Figures,
         problems: Problems,
     ) -> None:
@@ -151,7 +149,7 @@ class Archiving:
         """
         archive = Archive(self._directory)
         if self._count_batches(archive) - self._batches >= _MANY_BATCHES:
-            self._figures.compacted += compact(archive, _COMPACTED_EVENTS, self._sealer(), self._holds)
+            self._figures.compacted += compact(archive, _COMPACTED_EVENTS, self._sealer, self._holds)
             self._batches = self._count_batches(archive)
             release()
 
@@ -178,7 +176,7 @@ class Archiving:
 
     def _ingest(self, journal: ServedJournal, batch_bytes: int) -> None:
         archive = Archive(self._directory)
-        report = ingest(journal, archive, batch_bytes=batch_bytes, sealer=self._sealer())
+        report = ingest(journal, archive, batch_bytes=batch_bytes, sealer=self._sealer)
         self._add_up(report)
         for damage in journal.damage():
             note_damage(self._problems, damage)

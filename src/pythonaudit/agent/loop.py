@@ -96,7 +96,8 @@ class Agent:
         self._more = tuple(more)
         self._presence = Presence(directory)
         self._begin_ns = time.time_ns()
-        self._sealer: Sealer | None = None
+        self._sealer = Sealer(open_writer(directory, config), self._refuse, if_any=True)
+        self.is_sealing = False
         self._consumers: list[Consumer] = []
         self._paused: dict[int, float] = {}
         self._left = Counter[str]()
@@ -110,11 +111,11 @@ class Agent:
         self._publisher = Publisher(config.checkpoints, self.figures, self.problems)
         self._notifier = Notifier(environ or {})
         where = directory, self._more
-        self._archiving = Archiving(*where, config.hold, self._find_sealer, self.figures, self.problems)
+        self._archiving = Archiving(*where, config.hold, self._sealer, self.figures, self.problems)
         self._lost = Lost(
-            *where, self._find_sealer, self._find_present, lambda: self._evicting, self.figures, self.problems
+            *where, self._sealer, self._find_present, lambda: self._evicting, self.figures, self.problems
         )
-        self._retaining = Retaining(*where, config, self._find_sealer, self.figures, self.problems)
+        self._retaining = Retaining(*where, config, self._sealer, self.figures, self.problems)
         # What is done now and then.
         self._worker = Worker(
             [
@@ -130,16 +131,11 @@ class Agent:
             if config.agent.metrics:
                 self._metrics = Metrics(config.agent.metrics, self.figures, self.problems, version)
             self._begin_sealing()
-            if not self._sealer:
+            if not self.is_sealing:
                 tell(NOTHING_SEALED)
         except BaseException:
             self._close()
             raise
-
-    @property
-    def is_sealing(self) -> bool:
-        """Whether events are sealed."""
-        return self._sealer is not None
 
     def run(self, wait: Callable[[float], None] = time.sleep, show: Callable[[], None] = lambda: None) -> None:
         """Goes on until `is_stopping`.
@@ -179,8 +175,7 @@ class Agent:
             self._add_losses(self._left, one)
         if over:
             self._archiving.add(over)
-        if self._sealer:
-            self._publisher.offer(self._sealer.writer.note)
+        self._publisher.offer(self._sealer.writer.note)
         return len(decoders)
 
     def _begin(self) -> None:
@@ -207,13 +202,12 @@ class Agent:
                 break
         for task in (Task("archiving", 0, self._archiving.archive), Task("sealing", 0, self._say_stop)):
             run_task(task, self.problems)
-        if self._sealer:
-            self._publisher.offer(self._sealer.writer.note)
+        self._publisher.offer(self._sealer.writer.note)
         self._publisher.end(_PUBLISH_SECONDS)
         self._publish(is_last=True)
 
     def _say_stop(self) -> None:
-        if self._sealer:
+        if self.is_sealing:
             say_stop(self._sealer.writer, self.version)
 
     def _close(self) -> None:
@@ -229,13 +223,12 @@ class Agent:
             OSError, StoreError: there are, and it cannot be sealed.
         """
         now = time.monotonic()
-        if self._sealer is not None or now - self._looked_for_keys < _KEYS_SECONDS:
+        if self.is_sealing or now - self._looked_for_keys < _KEYS_SECONDS:
             return
         self._looked_for_keys = now
         if Log(self.directory).exists:
-            writer = open_writer(self.directory, self.config)
-            say_start(writer, self.config, self.version)
-            self._sealer = Sealer(writer, self._refuse)
+            say_start(self._sealer.writer, self.config, self.version)
+            self.is_sealing = True
             again = self._follower.begin_again
             self._consumers.insert(0, Sealing(self._sealer, self.config, self.figures, again))
             again({one.head.key for one in self._follower.watched.values()})
@@ -273,9 +266,6 @@ class Agent:
         if "evicted" in found:
             self._evicting.add(watched.head.file.uid)
 
-    def _find_sealer(self) -> Sealer | None:
-        return self._sealer
-
     def _find_present(self) -> set[Key]:
         return set(self._present) | self._archiving.waiting()
 
@@ -301,7 +291,7 @@ class Agent:
             "since_ns": self._begin_ns,
             "time_ns": time.time_ns(),
             "sealing": self.is_sealing,
-            "sealed_in_journal": self._sealer.count() if self._sealer else 0,
+            "sealed_in_journal": self._sealer.count(),
             "figures": self.figures.to_dict(),
             "problems": self.problems.count,
             "latest": list(self.problems.latest),

@@ -26,7 +26,7 @@ class Lost:
 
     Args:
         directory, more: as of `Journal`.
-        sealer: finds who tells the log; None: nothing is sealed here.
+        sealer: tells the log, if there is one.
         present: segments that are known to be there.
         evicting: users whose processes have made room by removing their own segments.
         figures, problems: what came of it.
@@ -36,7 +36,7 @@ class Lost:
         self,
         directory: Path,
         more: Iterable[Path],
-        sealer: Callable[[], Sealer | None],
+        sealer: Sealer,
         present: Callable[[], set[Key]],
         evicting: Callable[[], set[int]],
         figures: Figures,
@@ -59,12 +59,11 @@ class Lost:
         Raises:
             OSError, StoreError: the log cannot be written.
         """
-        sealer = self._sealer()
-        unseen = sealer.sealed() - self._present() if sealer else set()
+        unseen = self._sealer.sealed() - self._present()
         wanted, self._unseen = unseen & self._unseen - self._there, unseen
         self._missed &= unseen
         self._there &= unseen
-        if not sealer or not wanted:
+        if not wanted:
             return
         archive = Archive(self._directory)
         with archive.lock():  # nothing moves meanwhile
@@ -76,7 +75,9 @@ class Lost:
             self._missed = missing - gone
             if gone:
                 evicting = self._evicting()
-                count = sealer.gone({key: _EVICTED if key[2] in evicting else _MISSING for key in sorted(gone)})
+                count = self._sealer.gone(
+                    {key: _EVICTED if key[2] in evicting else _MISSING for key in sorted(gone)}
+                )
                 self._figures.gone += count
                 self._problems.note("gone", f"{count} sealed segments have gone before they were archived")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pythonaudit.agent.archiving import FindSealer
 from pythonaudit.agent.config import Config
 from pythonaudit.agent.figures import Figures
 from pythonaudit.agent.problems import Problems
 from pythonaudit.archive import retention
 from pythonaudit.archive.manifest import Archive
+from pythonaudit.archive.sealer import Sealer
 from pythonaudit.journal.reader import Journal
 
 
@@ -20,7 +20,7 @@ class Retaining:
     Args:
         directory, more: as of `Journal`.
         config: how much is kept, and what is held.
-        sealer: finds who tells the log; None: nothing is sealed here.
+        sealer: tells the log, if there is one.
         figures, problems: what came of it.
     """
 
@@ -29,7 +29,7 @@ class Retaining:
         directory: Path,
         more: Iterable[Path],
         config: Config,
-        sealer: FindSealer,
+        sealer: Sealer,
         figures: Figures,
         problems: Problems,
     ) -> None:
@@ -48,7 +48,7 @@ class Retaining:
         if not archive.exists:
             return
         journal = Journal(self._directory, self._more)
-        report = retention.apply(archive, journal, self._config.retention, self._config.hold, self._sealer())
+        report = retention.apply(archive, journal, self._config.retention, self._config.hold, self._sealer)
         self._figures.dropped += report.events
         self._figures.dropped_files += report.files
         if report.over:

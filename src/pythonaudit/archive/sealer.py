@@ -38,14 +38,24 @@ class Sealer:
         writer: of the log.
         refuse: told of a segment whose events cannot be hashed, whatever is in it, and why; the others are sealed
             all the same. None: that is raised.
+        if_any: there need be no log. Whether there is one is found out by `reconcile`, under the archive's lock, so
+            that nothing is archived unsealed that a log which has just begun does not know.
 
     Attributes:
         events: how many events were sealed here.
     """
 
-    def __init__(self, writer: Writer, refuse: Callable[[SegmentDecoder, Exception], None] | None = None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        refuse: Callable[[SegmentDecoder, Exception], None] | None = None,
+        *,
+        if_any: bool = False,
+    ) -> None:
         self.writer = writer
         self._refuse = refuse
+        self._if_any = if_any
+        self._is_idle = False
         self.events = 0
 
     def seal(self, decoders: Iterable[SegmentDecoder]) -> int:
@@ -73,6 +83,8 @@ class Sealer:
         Raises:
             OSError, StoreError: the log cannot be written.
         """
+        if self._is_idle:
+            return
         with self.writer.lock() as state:
             self._seal(state, decoder)
 
@@ -86,6 +98,8 @@ class Sealer:
         Raises:
             OSError, StoreError: the log cannot be written; then the batch must not come into the manifest.
         """
+        if self._is_idle:
+            return
         with self.writer.lock() as state:
             for row in rows:
                 key = row["process"], row["sequence"], row["uid"]
@@ -102,6 +116,9 @@ class Sealer:
         Raises:
             OSError, StoreError: the log cannot be written, or the archive not be read or changed.
         """
+        self._is_idle = self._if_any and not self.writer.log.exists
+        if self._is_idle:
+            return
         entries = archive.entries()
         with self.writer.lock() as state:
             missing = sorted(state.unsure_batches() - {entry.batch for entry in entries})
@@ -123,6 +140,8 @@ class Sealer:
         Raises:
             OSError, StoreError: the log cannot be written.
         """
+        if self._is_idle:
+            return
         with self.writer.lock() as state:
             said: list[tuple[str, dict[str, Any]]] = [
                 ("setting", {"name": name, "value": value})
@@ -155,6 +174,8 @@ class Sealer:
             OSError, StoreError: the log cannot be written; then nothing may be removed.
         """
         lost = 0
+        if self._is_idle:
+            return lost
         with self.writer.lock() as state:
             for record in records:
                 self.writer.append("dropped", **record)

@@ -12,7 +12,6 @@ from pythonaudit.archive.sealer import Sealer
 from pythonaudit.cli import filters, settings
 from pythonaudit.cli.render import Output, amount, json_line, neutralise, progress, say
 from pythonaudit.cli.times import format_moment
-from pythonaudit.integrity.log import Log
 from pythonaudit.journal.reader import Journal
 
 _EPILOG = """\
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     config = settings.load(args)
     archive = Archive(args.dir)
     journal = Journal(args.dir, filters.further_directories())
-    sealer = Sealer(settings.open_writer(args)) if Log(args.dir).exists else None
+    sealer = Sealer(settings.open_writer(args), if_any=True)
     with progress("archiving") as tell:
         report = ingest(journal, archive, tell, sealer=sealer)
     kept = None

@@ -9,6 +9,8 @@ from pythonaudit.agent.config import Config, parse_config
 from pythonaudit.agent.figures import Figures
 from pythonaudit.agent.problems import Problems
 from pythonaudit.agent.retaining import Retaining
+from pythonaudit.archive.sealer import Sealer
+from pythonaudit.integrity.writer import Writer
 from tests.archives import DAY_NS, archived_journal, lines, move, write
 
 HOLD = '[retention]\nsize = "1KiB"\n[[hold]]\nname = "case-17"\nreason = "a letter"\n'
@@ -16,7 +18,8 @@ HOLD = '[retention]\nsize = "1KiB"\n[[hold]]\nname = "case-17"\nreason = "a lett
 
 def retain(directory: Path, config: Config) -> tuple[Figures, Problems]:
     figures, problems = Figures(), Problems(lambda _: None)
-    Retaining(directory, (), config, lambda: None, figures, problems).run()
+    sealer = Sealer(Writer(directory), if_any=True)
+    Retaining(directory, (), config, sealer, figures, problems).run()
     return figures, problems
 
 

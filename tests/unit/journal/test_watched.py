@@ -183,8 +183,8 @@ def test_quiet_segments_are_looked_at_less_often(tmp_path: Path, monkeypatch: py
     recorder.write("c")
     now += 0.3
     assert names(follower.poll()) == []
-    now += 0.41
-    assert names(follower.poll()) == ["c"], "within 0.7 seconds"
+    now += 0.45
+    assert names(follower.poll()) == ["c"], "within 0.75 seconds"
 
 
 def test_a_file_that_takes_the_name_of_one_that_was_removed(tmp_path: Path) -> None:
