@@ -84,6 +84,7 @@ def test_events_are_sealed_as_they_come_and_archived_at_the_end(installed: Insta
     assert [sorted(numbers) for numbers in told(tmp_path).values()] == [list(range(30))]
 
 
+@pytest.mark.skipif(SOAK == 1, reason="a million events: with SOAK=2")
 def test_what_closes_is_archived_and_its_files_are_used_again(installed_here: Installed, tmp_path: Path) -> None:
     """Without a stop: enough has closed."""
     begin(tmp_path)
@@ -234,6 +235,8 @@ def test_silence_is_signed_and_settings_are_recorded(tmp_path: Path) -> None:
     with running(tmp_path):
         pass
     said = [(r["name"], r["value"]) for r in records(tmp_path, "setting")]
+    assert len(said) == len(set(said))  # told when it changes
+    said = [one for one in said if not one[0].startswith("retention.")]
     assert said == [("access.record", False), ("keys.epoch", 3600.0), ("access.record", True)]
     check(tmp_path)
 
