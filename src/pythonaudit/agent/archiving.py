@@ -41,6 +41,9 @@ class Archiving:
         holds: what is held is not put together with what is not.
         sealer: tells the log, if there is one.
         figures, problems: what came of it.
+
+    Attributes:
+        has_more: the last run had no time for some of it, or there was none yet.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Archiving:
         self._lock = threading.Lock()
         self._closed: dict[Key, tuple[Watched, float]] = {}
         self._refused: set[Key] = set()
-        self._again = True  # what was there before us
+        self.has_more = True  # what was there before us
         self._journal: ServedJournal | None = None
         self._batches = 0  # after the last compaction
 
@@ -95,7 +98,7 @@ class Archiving:
 
     def is_due(self) -> bool:
         """Whether it is time to."""
-        if self._again:
+        if self.has_more:
             return True
         now = time.monotonic()
         with self._lock:
@@ -122,7 +125,7 @@ class Archiving:
         with self._lock:
             closed = {key for key, (one, _) in self._closed.items() if one.is_closed}
         if not (self._directory / "journal").is_dir() and not closed:
-            self._again = False
+            self.has_more = False
             return
         journal = self._make_journal()
         try:
@@ -138,7 +141,7 @@ class Archiving:
         with self._lock:
             for key in closed - journal.left:
                 self._closed.pop(key, None)
-        self._again = bool(journal.left)
+        self.has_more = bool(journal.left)
         self._count()
 
     def compact(self) -> None:

@@ -47,7 +47,7 @@ NOTICE_SECONDS = LOOK_SECONDS / 2
 _STATUS_SECONDS = 3.0
 _KEYS_SECONDS = 2.0
 _PAUSE_SECONDS = 2.0  # after a consumer has failed
-_DRAIN_SECONDS = 20.0
+_DRAIN_SECONDS = 60.0  # what is left then is there when it starts again
 _PUBLISH_SECONDS = 5.0
 _DESCRIPTORS = 4096
 _SOME_DESCRIPTORS = 128
@@ -170,6 +170,8 @@ class Agent:
         decoders = [] if self._is_paused() else self._follower.poll()
         for number, consumer in enumerate(self._consumers):
             self._hand_on(number, consumer, decoders)
+        if not self._follower.is_behind:
+            self._journal.covered = None  # what comes from now on is new
         over, self._follower.over = self._follower.over or [], []
         for one in over:
             self._add_losses(self._left, one)
@@ -179,14 +181,9 @@ class Agent:
         return len(decoders)
 
     def _begin(self) -> None:
-        journal = self._journal
         if Archive(self.directory).exists:
-            journal.covered = Covered(Archive(self.directory))
+            self._journal.covered = Covered(Archive(self.directory))
         self.look()
-        while self._follower.is_behind and not self.is_stopping:
-            self.look()
-            self._notifier.alive()
-        journal.covered = None  # what comes from now on is new
         self._worker.start()
         self._publish()
         self._notifier.ready(self.describe())
@@ -200,8 +197,10 @@ class Agent:
         while self.look() or self._follower.is_behind:
             if time.monotonic() > until:
                 break
-        for task in (Task("archiving", 0, self._archiving.archive), Task("sealing", 0, self._say_stop)):
-            run_task(task, self.problems)
+        archiving = Task("archiving", 0, self._archiving.archive)
+        while run_task(archiving, self.problems) and self._archiving.has_more and time.monotonic() < until:
+            pass
+        run_task(Task("sealing", 0, self._say_stop), self.problems)
         self._publisher.offer(self._sealer.writer.note)
         self._publisher.end(_PUBLISH_SECONDS)
         self._publish(is_last=True)

@@ -25,7 +25,7 @@ class WatchedJournal(Journal):
     """For following.
 
     Attributes:
-        covered: segments that are in the archive and need not be read, as long as that is worth its memory.
+        covered: segments that are in the archive and need not be read; None: what comes is new.
     """
 
     def __init__(self, directory: Path, more: Iterable[Path], problems: Problems) -> None:
