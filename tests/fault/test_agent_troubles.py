@@ -118,12 +118,17 @@ def test_a_shared_directory_and_no_other_right(installed_here: Installed, shared
     rights = ("setpriv", "--bounding-set=-all,+dac_read_search", "--no-new-privs")
     begin(directory)
     env = installed_here.environment(PYTHONAUDIT="1", PYTHONAUDIT_DIR=directory, PYTHONAUDIT_EVENTS="app")
-    program = "import sys\nfor n in range(50_000): sys.audit('app.event', n, 'x' * 900)\nsys.stdin.readline()"
+    program = """
+import os, sys
+os.setgid(int(sys.argv[1]))
+os.setuid(int(sys.argv[1]))
+for n in range(50_000): sys.audit("app.event", n, "x" * 900)
+sys.stdin.readline()
+"""
     several = []
     with running(directory, before=rights):
         for uid in (54321, 54322):
-            who = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
-            command = [*who, str(installed_here.python), "-c", program]
+            command = [str(installed_here.python), "-c", program, str(uid)]
             several.append(subprocess.Popen(command, env=env, stdin=subprocess.PIPE, cwd="/"))
         until(lambda: sealed(directory) == 100_000)
         until(lambda: figures(directory)["archived"])

@@ -72,7 +72,8 @@ class Sealing:
         self.rest()
 
     def rest(self) -> None:
-        """Signs silence, where nothing was signed for a while.
+        """Covers what is not covered yet: what was sealed as it was archived, or could not be covered. Signs
+        silence, where nothing was signed for a while.
 
         Raises:
             OSError, StoreError: the log cannot be written.
@@ -82,11 +83,14 @@ class Sealing:
         if writer.note != self._signed:
             self._signed, self._signed_at = writer.note, time.monotonic()
             self._figures.checkpoint_ns = time.time_ns()
-        elif time.monotonic() - self._signed_at >= self._interval:
+            return
+        is_silent = time.monotonic() - self._signed_at >= self._interval
+        if is_silent or not writer.is_covered:
             with writer.lock():
-                writer.append("quiet")
-                writer.checkpoint()
-            self.rest()
+                if is_silent and writer.is_covered:
+                    writer.append("quiet")
+                if not writer.is_covered:
+                    writer.checkpoint()
 
 
 def say_start(writer: Writer, config: Config, version: str) -> None:

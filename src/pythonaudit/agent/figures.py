@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -49,4 +49,5 @@ class Figures:
 
     def to_dict(self) -> dict[str, Any]:
         """As an object of JSON."""
-        return {name: dict(value) if isinstance(value, Counter) else value for name, value in asdict(self).items()}
+        values = ((one.name, getattr(self, one.name)) for one in fields(self))
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in values}

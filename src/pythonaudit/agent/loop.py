@@ -295,10 +295,7 @@ class Agent:
             "problems": self.problems.count,
             "latest": list(self.problems.latest),
         }
-        try:
-            self._presence.tell(status)
-        except OSError as error:
-            self.problems.note("status", f"{error.filename or self.directory}: {error.strerror}")
+        run_task(Task("status", 0, lambda: self._presence.tell(status)), self.problems)
         self._notifier.status(self.describe())
 
 

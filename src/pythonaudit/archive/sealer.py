@@ -73,7 +73,7 @@ class Sealer:
         with self.writer.lock() as state:
             with uncollected():
                 count = sum([self._seal(state, decoder) for decoder in decoders])
-            if count:
+            if not self.writer.is_covered:
                 self.writer.checkpoint()
         return count
 

@@ -58,6 +58,11 @@ class Writer:
         self._descriptor = -1
         self._covered = 0
 
+    @property
+    def is_covered(self) -> bool:
+        """Whether a checkpoint covers all records, as of the last time the lock was held."""
+        return self._covered == self.state.tree.size
+
     @contextmanager
     def lock(self, again: bool = False) -> Iterator[State]:
         """Makes this thread the only one that appends; gives the sum of all records.
