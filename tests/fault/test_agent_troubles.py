@@ -122,6 +122,8 @@ def test_a_shared_directory_and_no_other_right(installed_here: Installed, shared
 import os, sys
 os.setgid(int(sys.argv[1]))
 os.setuid(int(sys.argv[1]))
+if pid := os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 for n in range(50_000): sys.audit("app.event", n, "x" * 900)
 sys.stdin.readline()
 """
@@ -135,6 +137,7 @@ sys.stdin.readline()
         for one in several:
             one.communicate(b"\n")
             assert one.returncode == 0
+    assert {record["uid"] for record in records(directory, "segment")} >= {54321, 54322}
     assert check(directory) == {"archived": 100_000, "gone": 0}
     assert len(list((directory / "drained").iterdir())) == 2
     said = json.loads(run(directory, "status", "--format", "jsonl").stdout)

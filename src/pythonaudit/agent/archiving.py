@@ -93,6 +93,7 @@ class Archiving:
         Raises:
             StoreError, OSError: it could not be done.
         """
+        self._count()
         if self.is_due():
             self.archive()
 
@@ -199,6 +200,8 @@ class Archiving:
 
     def _count(self) -> None:
         with self._lock:
+            first = next((at for one, at in self._closed.values()), None)
+            self._figures.waiting = time.monotonic() - first if first is not None else 0.0
             self._figures.closed = len(self._closed)
             self._figures.closed_bytes = sum(size_of(one) for one, _ in self._closed.values())
 

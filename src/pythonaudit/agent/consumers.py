@@ -7,7 +7,7 @@ is given is good until it returns. If it raises, it is told as a problem, and th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from pythonaudit.agent.config import Config
@@ -16,10 +16,7 @@ from pythonaudit.archive.sealer import Sealer
 from pythonaudit.errors import StoreError
 from pythonaudit.integrity.writer import Writer
 from pythonaudit.journal.decode import SegmentDecoder
-from pythonaudit.journal.reader import Key
-
-_SECOND_NS = 1_000_000_000
-_PAUSE_SECONDS = 2.0
+from pythonaudit.journal.follow import Follower
 
 
 class Consumer(Protocol):
@@ -39,16 +36,14 @@ class Sealing:
         sealer: of the log.
         config: how often silence is signed.
         figures: what is counted.
-        again: asked to give all events of segments once more, since these could not be sealed.
+        follower: says since when events can have waited, and gives those once more that could not be sealed.
     """
 
-    def __init__(
-        self, sealer: Sealer, config: Config, figures: Figures, again: Callable[[set[Key]], None]
-    ) -> None:
+    def __init__(self, sealer: Sealer, config: Config, figures: Figures, follower: Follower) -> None:
         self._sealer = sealer
         self._interval = config.checkpoints.interval
         self._figures = figures
-        self._again = again
+        self._follower = follower
         self._signed_at = time.monotonic()
         self._signed: str | None = None
 
@@ -59,16 +54,17 @@ class Sealing:
             OSError, StoreError: they could not be sealed; they come again.
         """
         begin = time.monotonic()
-        oldest = min((int(one.segment.events.time.min()) for one in decoders), default=0)
         try:
             count = self._sealer.seal(decoders)
         except (OSError, StoreError):
-            self._again({(one.process.id, one.segment.header.sequence, one.process.uid) for one in decoders})
+            self._follower.begin_again(
+                {(one.process.id, one.segment.header.sequence, one.process.uid) for one in decoders}
+            )
             raise
         if count:
             self._figures.seals += 1
             self._figures.seal_seconds += time.monotonic() - begin
-            self._figures.lag = max(time.time_ns() - oldest, 0) / _SECOND_NS
+            self._figures.lag = time.monotonic() - self._follower.since
         self.rest()
 
     def rest(self) -> None:

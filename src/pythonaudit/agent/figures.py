@@ -14,13 +14,14 @@ class Figures:
     Attributes:
         segments, processes: that are watched. `closed`: segments that wait for being archived, in bytes.
         sealed: events. `seal_seconds`: how long sealing took, all together; `seals`: how often.
-        lag: seconds from the oldest commit that was sealed last to its checkpoint.
+        lag: seconds that it took at most from a commit to its seal, when something was sealed last.
+        waiting: seconds since the first of the segments has closed that wait for being archived.
         archived: events. `batches`, `archived_bytes`: what was written for them.
         archive_seconds: how long it took, all together.
         compacted: batches that were put together.
         dropped, dropped_files: events in the archive and files of the journal that retention removed.
         gone: segments that were sealed, and lost before they were archived.
-        losses: by reason, of all segments that were watched.
+        losses: by user and reason, of all segments that were watched. Everybody can say anything of his own.
         posted, post_failures: checkpoints that went to other places, or did not.
         checkpoint_ns: when the last checkpoint was signed.
     """
@@ -29,6 +30,7 @@ class Figures:
     processes: int = 0
     closed: int = 0
     closed_bytes: int = 0
+    waiting: float = 0.0
     sealed: int = 0
     seals: int = 0
     seal_seconds: float = 0.0
@@ -42,12 +44,12 @@ class Figures:
     dropped: int = 0
     dropped_files: int = 0
     gone: int = 0
-    losses: Counter[str] = field(default_factory=Counter)
+    losses: dict[int, Counter[str]] = field(default_factory=dict)
     posted: int = 0
     post_failures: int = 0
     checkpoint_ns: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As an object of JSON."""
-        values = ((one.name, getattr(self, one.name)) for one in fields(self))
-        return {name: dict(value) if isinstance(value, Counter) else value for name, value in values}
+        said = {one.name: getattr(self, one.name) for one in fields(self)}
+        return said | {"losses": {str(uid): dict(counts) for uid, counts in self.losses.items()}}

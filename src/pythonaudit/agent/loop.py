@@ -100,7 +100,7 @@ class Agent:
         self.is_sealing = False
         self._consumers: list[Consumer] = []
         self._paused: dict[int, float] = {}
-        self._left = Counter[str]()
+        self._left: dict[int, Counter[str]] = {}  # losses of what is watched no more
         self._evicting: set[int] = set()
         self._present: frozenset[Key] = frozenset()
         self._published = self._looked_for_keys = 0.0
@@ -213,6 +213,7 @@ class Agent:
         self._follower.close()
         if self._metrics:
             self._metrics.end()
+        self._notifier.close()
         self._presence.end()
 
     def _begin_sealing(self) -> None:
@@ -228,9 +229,8 @@ class Agent:
         if Log(self.directory).exists:
             say_start(self._sealer.writer, self.config, self.version)
             self.is_sealing = True
-            again = self._follower.begin_again
-            self._consumers.insert(0, Sealing(self._sealer, self.config, self.figures, again))
-            again({one.head.key for one in self._follower.watched.values()})
+            self._consumers.insert(0, Sealing(self._sealer, self.config, self.figures, self._follower))
+            self._follower.begin_again({one.head.key for one in self._follower.watched.values()})
 
     def _hand_on(self, number: int, consumer: Consumer, decoders: Sequence[SegmentDecoder]) -> None:
         if time.monotonic() < self._paused.get(number, 0.0):
@@ -251,19 +251,19 @@ class Agent:
         """Counts what is watched."""
         watched = self._follower.watched.values()
         self._present = frozenset(one.head.key for one in watched)
-        losses = Counter(self._left)
+        losses = {uid: Counter(counts) for uid, counts in self._left.items()}
         for one in watched:
             self._add_losses(losses, one)
         figures = self.figures
         figures.segments, figures.processes = len(watched), len({key[0] for key in self._present})
         figures.losses = losses
 
-    def _add_losses(self, losses: Counter[str], watched: Watched) -> None:
-        found = watched.losses
+    def _add_losses(self, losses: dict[int, Counter[str]], watched: Watched) -> None:
+        found, uid = watched.losses, watched.head.file.uid
         if found:
-            losses.update(found)
+            losses.setdefault(uid, Counter()).update(found)
         if "evicted" in found:
-            self._evicting.add(watched.head.file.uid)
+            self._evicting.add(uid)
 
     def _find_present(self) -> set[Key]:
         return set(self._present) | self._archiving.waiting()

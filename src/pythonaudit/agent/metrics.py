@@ -37,7 +37,8 @@ _GAUGES = {
     "processes_watched": ("processes", "Processes that are watched."),
     "segments_closed": ("closed", "Segments that have closed and are not archived."),
     "segments_closed_bytes": ("closed_bytes", "How large these are."),
-    "lag_seconds": ("lag", "From the oldest commit that was sealed last to its checkpoint."),
+    "closed_waiting_seconds": ("waiting", "Since the first of these has closed."),
+    "lag_seconds": ("lag", "From a commit to its seal, at most, when something was sealed last."),
 }
 
 
@@ -87,10 +88,11 @@ class Metrics(Collector):
         )
         yield CounterMetricFamily("pythonaudit_problems", "What went wrong.", value=self._problems.count)
         losses = CounterMetricFamily(
-            "pythonaudit_losses", "What processes could not record, by reason.", labels=["reason"]
+            "pythonaudit_losses", "What processes say they could not record.", labels=["uid", "reason"]
         )
-        for reason, count in dict(self._figures.losses).items():
-            losses.add_metric([reason], count)
+        for uid, counts in self._figures.losses.items():
+            for reason, count in counts.items():
+                losses.add_metric([str(uid), reason], count)
         yield losses
 
     def end(self) -> None:

@@ -61,6 +61,12 @@ class Notifier:
         """We end."""
         self._send("STOPPING=1")
 
+    def close(self) -> None:
+        """Nothing is told any more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
     def _send(self, text: str) -> None:
         if self._socket is not None:
             with suppress(OSError):  # whoever listened does so no more

@@ -46,7 +46,7 @@ class Status:
         checkpoint_age: seconds since the last checkpoint; None: there is none.
         records: how many it covers.
         segments, events: in the journal, and not in the archive. `closed`: of these segments, in which nothing more
-            can come. `waiting`: seconds since the first of them ended.
+            can come. `waiting`: seconds that the agent has let the first of them wait.
         unsealed: of these events, how many are not sealed.
         batches, archived_events, archive_bytes: of the archive.
         losses: by reason, of what is in the journal.
@@ -113,6 +113,7 @@ def _add_agent(status: Status, said: dict[str, Any]) -> None:
     if status.agent:
         told_ns = said.get("time_ns", 0)
         status.lag = said.get("figures", {}).get("lag")
+        status.waiting = said.get("figures", {}).get("waiting")
         silent = (time.time_ns() - told_ns) / _SECOND_NS
         if silent > SILENT_SECONDS:
             status.wrong.append(f"the agent has said nothing for {silent:.0f} s")
@@ -177,9 +178,6 @@ def _add_journal(
         in_journal = int(said.get("sealed_in_journal", 0))
         status.unsealed = counted if sealed is not None else max(status.events - in_journal, 0)
     status.segments, status.closed, status.losses = len(heads), len(closed), dict(losses)
-    ends = [head.end_ns for head in closed if head.end_ns]
-    if ends:
-        status.waiting = max((time.time_ns() - min(ends)) / _SECOND_NS, 0.0)
 
 
 def _judge(status: Status, config: Config) -> list[str]:

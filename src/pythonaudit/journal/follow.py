@@ -83,6 +83,8 @@ class Follower:
 
     Attributes:
         is_behind: the last look left something for the next.
+        since: when what the last look gave can have been written first (`time.monotonic`): when its segments had
+            been looked at, or seen first. Their own times are what others say.
         over: segments that are watched no longer, since the list was last emptied; None: nobody asks.
     """
 
@@ -98,6 +100,7 @@ class Follower:
         self._images: dict[Path, Watched] = {}  # those that have one, the one that was read last at the end
         self._images_bytes = 0
         self.is_behind = False
+        self.since = 0.0
         self.over: list[Watched] | None = None
 
     @property
@@ -141,6 +144,7 @@ class Follower:
         self.notice()
         yield from self._archived()
         self.is_behind = False
+        self.since = time.monotonic()
         left = LOOK_BYTES
         boxes = list(self._boxes.values())
         share = max(left // max(len(boxes), 1), 1)
@@ -178,6 +182,7 @@ class Follower:
         path = watched.head.file.path
         box = self._boxes[path.parent]
         box.watched[path] = watched
+        watched.news_at = watched.looked_at = time.monotonic()
         return box
 
     def _look_at(self, box: _Box, share: int, until_ns: int | None) -> Iterator[tuple[list[SegmentDecoder], int]]:
@@ -196,10 +201,12 @@ class Follower:
             is_quiet = now - watched.news_at > _QUIET_AFTER_SECONDS
             if is_quiet and now - watched.looked_at < _QUIET_SECONDS:
                 continue
-            watched.looked_at = now
+            looked_at, watched.looked_at = watched.looked_at, now
             if not watched.has_news():
                 continue
             decoders = self._read(box, watched, until_ns)
+            if decoders:
+                self.since = min(self.since, looked_at)
             if watched.read_bytes:
                 watched.news_at = now
                 share -= watched.read_bytes
