@@ -24,7 +24,7 @@ PACKAGES=(
 	gcc libc6-dev make
 	python3.14 python3.14-dev python3.14-venv python3.15 python3.15-dev python3.15-venv
 )
-TOOLS=(duckdb hypothesis numpy orjson pyarrow pytest pip pytest pyyaml rich 'setuptools>=77.0.3')
+TOOLS=(cryptography duckdb hypothesis numpy orjson prometheus-client pyarrow pytest pip pyyaml rich 'setuptools>=77.0.3')
 TESTS=( # all of tests/fault passes, too, and takes as long again: give it as ARGS
 	tests/integration tests/conformance tests/fault/test_earlier_hooks.py tests/fault/test_kill.py
 	tests/fault/test_other_hooks.py tests/fault/test_rlimits.py tests/fault/test_small_stacks.py

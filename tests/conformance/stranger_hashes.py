@@ -61,7 +61,7 @@ def parse_vkey(text: str) -> PublicKey:
     match = re.fullmatch(r"([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]{44})", text)
     if not match:
         raise ValueError("no vkey")
-    data = base64.b64decode(match[3], validate=True)
+    data = from_base64(match[3])
     id_ = sha(match[1].encode() + b"\n" + data)[:4]
     if data[:1] != b"\1" or len(data) != 33 or id_.hex() != match[2]:
         raise ValueError("no vkey of Ed25519")
@@ -74,7 +74,7 @@ def open_note(note: str, key: PublicKey) -> list[str]:
     prefix = f"\u2014 {key.origin} "
     if not blank or not signature.startswith(prefix) or not signature.endswith("\n") or signature.count("\n") != 1:
         raise ValueError("no note of this log")
-    data = base64.b64decode(signature[len(prefix) : -1], validate=True)
+    data = from_base64(signature[len(prefix) : -1])
     if data[:4] != key.id:
         raise ValueError("signed by another key")
     try:
@@ -84,10 +84,18 @@ def open_note(note: str, key: PublicKey) -> list[str]:
     return text.split("\n")
 
 
+def from_base64(text: str) -> bytes:
+    """ValueError: not the one form in which these bytes are written."""
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:
+        raise ValueError("not canonical")
+    return data
+
+
 def parse_checkpoint(lines: list[str]) -> tuple[str, int, bytes]:
     if len(lines) != 3 or not re.fullmatch("0|[1-9][0-9]*", lines[1]):
         raise ValueError("no checkpoint")
-    return lines[0], int(lines[1]), base64.b64decode(lines[2], validate=True)
+    return lines[0], int(lines[1]), from_base64(lines[2])
 
 
 # -- section 3: events

@@ -58,9 +58,9 @@ def rows_of(table: pa.Table) -> list[dict[str, Any]]:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs at the same time, whose events lie between each other; one of them is archived."""
     writers = []
-    for number, run in enumerate(("first", "second")):
+    for number, name in enumerate(("first", "second")):
         attributes = {
-            "run": run,
+            "run": name,
             "argv": ["app.py", "-v"],
             "exe": "/usr/bin/python3",
             "python": "3.12.1",
@@ -80,7 +80,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         thread.event("subprocess.Popen", ["/bin/ls", ["ls", "-l"], None, None])
         thread.count("builtins.id", 9)
         writers.append(writer)
-    return stores.save(tmp_path_factory.mktemp("store"), writers, "both")
+    directory = stores.save(tmp_path_factory.mktemp("store"), writers, "both")
+    (directory / "config.toml").write_text("[access]\nrecord = false\n")
+    run(directory, "stats")  # the first reading says that from here on none is recorded
+    return directory
 
 
 @pytest.mark.parametrize("form", BINARY)
