@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from pythonaudit.cli.interpreters import Interpreter, find_interpreters, unrecorded
 
@@ -37,6 +38,10 @@ SOURCES = ("pyproject.toml", "setup.py", "pythonaudit.pth", "README.md", "LICENS
 NOT_SOURCES = ("*.so", "*.o", "*.egg-info", "__pycache__", "build")
 #: A program that has not ended by then hangs (a test's machine may be very slow).
 TIMEOUT_SECONDS = 300
+#: The same examples each time, so that what fails is what was changed. Others are for SOAK.
+settings.register_profile("same", derandomize=True)
+if not os.environ.get("SOAK"):
+    settings.load_profile("same")
 #: Which kind of interpreters WHEEL is for; the wheel of this tree is for those with the GIL.
 FREE_THREADED = "-cp313t-" in os.environ.get("WHEEL", "")
 

@@ -121,6 +121,8 @@ cp -r pyproject.toml setup.py pythonaudit.* README.md LICENSE src native "$work/
 find "$work/tree" -name '*.so' -delete
 PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip wheel -qq --no-deps --no-build-isolation \
 	--wheel-dir "$work/tmp" "$work/tree"
+# What the package is called and offers: the tests' own interpreter has no other installation of it.
+.venv/bin/python -m zipfile -e "$work"/tmp/*.whl "$work/wheel"
 
 if [ $# -eq 0 ]; then
 	set -- pytest -q "${TESTS[@]}"
@@ -140,6 +142,9 @@ unshare --mount --propagation private bash -euc '
 	mkdir -p "$root$checkout" # may be below /tmp
 	mount --bind "$checkout" "$root$checkout"
 	mount -t tmpfs tmpfs "$root/var/log"
+	info=$(basename "$work"/wheel/*.dist-info)
+	mkdir -p "$root/opt/tools/lib/python3.14/site-packages/$info"
+	mount --bind "$work/wheel/$info" "$root/opt/tools/lib/python3.14/site-packages/$info"
 	wheel=$(cd "$work" && echo tmp/*.whl)
 	exec chroot "$root" /usr/bin/env -i \
 		HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1 \

@@ -302,7 +302,7 @@ def test_checkpoints_go_to_other_places(installed_here: Installed, tmp_path: Pat
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Server)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     file = tmp_path / "elsewhere"
     url = f"http://127.0.0.1:{server.server_port}/web-1"

@@ -156,7 +156,7 @@ def accounted(recordings: list[Recording], raised: int) -> bool:
 def test_one_call(failing: Failing, tmp_path: Path) -> None:
     bare = failing.environment.run("-c", PROGRAM).stdout
     nowhere = []
-    for case, failed in one_by_one(failing, tmp_path / "report", calls(start=130, step=41)):
+    for case, failed in one_by_one(failing, tmp_path / "report", calls(start=70, step=83)):
         done, recordings = failed.completed, failed.recordings()
         assert (done.stdout, done.stderr, done.returncode) == (bare, "", 0), case
         for recording in recordings:
@@ -172,7 +172,7 @@ def test_each_call_from_one_on(failing: Failing, tmp_path: Path) -> None:
     """Nothing works any more: what was recorded before is there, and the program goes on."""
     bare = failing.environment.run("-c", PROGRAM).stdout
     report = tmp_path / "report"
-    for onward in calls(start=1, step=29):
+    for onward in calls(start=1, step=61):
         failed = failing.record(report, onward=onward)
         if not report.exists():
             return
@@ -187,7 +187,7 @@ def test_stop(failing: Failing, tmp_path: Path) -> None:
     bare = failing.environment.run("-c", PROGRAM).stdout
     stop = {"PYTHONAUDIT_ON_FAILURE": "stop"}
     stopped = 0
-    for case, failed in one_by_one(failing, tmp_path / "report", calls(start=1, step=7), **stop):
+    for case, failed in one_by_one(failing, tmp_path / "report", calls(start=1, step=17), **stop):
         done = failed.completed
         if done.returncode == 78:
             assert done.stderr.startswith("pythonaudit: ") and done.stderr.count("\n") == 1, (case, done.stderr)

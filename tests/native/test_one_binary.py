@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -32,13 +33,22 @@ def include(interpreter: Interpreter) -> str:
     return subprocess.run([interpreter.base, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
 
 
-@pytest.fixture(scope="module", params=EXTREMES, ids=lambda i: f"headers-{i.version_text}")
-def package(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Interpreter], Path]:
+    """Makes the package with a recorder built by the headers of an interpreter, once each."""
+    return cache(lambda interpreter: built(interpreter, tmp_path_factory.mktemp("package")))
+
+
+@pytest.fixture(params=EXTREMES, ids=lambda i: f"headers-{i.version_text}")
+def package(request: pytest.FixtureRequest, build: Callable[[Interpreter], Path]) -> Path:
     """The package with a recorder built by the oldest or the newest headers at hand."""
-    headers = include(request.param)
+    return build(request.param)
+
+
+def built(interpreter: Interpreter, directory: Path) -> Path:
+    headers = include(interpreter)
     if not Path(headers, "Python.h").exists():
         pytest.skip(f"no headers in {headers}")
-    directory = tmp_path_factory.mktemp("package")
     shutil.copytree(ROOT / "src/pythonaudit", directory / "pythonaudit", ignore=shutil.ignore_patterns("*.so"))
     sources = [p for p in (ROOT / "native").glob("*.c") if not p.name.startswith("preload")]
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]

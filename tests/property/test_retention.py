@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -76,7 +76,7 @@ limits = st.builds(
 
 
 @given(st.lists(segments, min_size=1, max_size=6), holds, limits, st.booleans(), st.booleans(), st.booleans())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_retention(
     made: list[Segment], some: list[Hold], limit: Retention, seal: bool, together: bool, compacted: bool
 ) -> None:
@@ -104,10 +104,20 @@ def test_retention(
             for batch, processes in members.items()
             if any(made[process - 1].is_held(hold) for process in processes for hold in some)
         }
+        # Of a batch of several, one can be of the time and another of the run: then it stays too.
+        close = {
+            batch
+            for batch, processes in members.items()
+            if any(
+                any(made[process - 1].is_held(replace(hold, run=None)) for process in processes)
+                and any(fnmatchcase(made[process - 1].run or "", hold.run or "*") for process in processes)
+                for hold in some
+            )
+        }
         assert held.isdisjoint(gone)
-        assert report.held.keys() <= held
+        assert held & report.held.keys() <= report.held.keys() <= close
         assert report.batches == len(gone)
-        free = after - held
+        free = after - close
         newest = {batch: entry.newest_ns for batch, entry in before.items()}
         if limit.age is not None:
             assert all(newest[batch] >= BEGIN_NS - int(limit.age * 1e9) for batch in free)

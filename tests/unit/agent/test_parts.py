@@ -131,7 +131,7 @@ def server(status: int, seconds: float = 0.0) -> Iterator[tuple[str, list[str]]]
             pass
 
     listening = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=listening.serve_forever)
+    thread = threading.Thread(target=listening.serve_forever, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{listening.server_port}/", posted
