@@ -31,6 +31,9 @@ TESTS=( # all of tests/fault passes, too, and takes as long again: give it as AR
 	tests/native/test_encode.py tests/native/test_preload.py tests/native/test_pyabi.py
 	# What reads has little to do with the version that was recorded.
 	--ignore=tests/integration/test_diff.py --ignore=tests/integration/test_diff_output.py
+	--ignore=tests/integration/test_access.py --ignore=tests/integration/test_ends_of_commands.py
+	--ignore=tests/integration/test_formats.py --ignore=tests/integration/test_stacks_command.py
+	--ignore=tests/integration/test_wrong_values.py
 )
 
 checkout=$PWD
