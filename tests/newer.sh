@@ -145,9 +145,9 @@ unshare --mount --propagation private bash -euc '
 	mkdir -p "$root$checkout" # may be below /tmp
 	mount --bind "$checkout" "$root$checkout"
 	mount -t tmpfs tmpfs "$root/var/log"
-	info=$(basename "$work"/wheel/*.dist-info)
-	mkdir -p "$root/opt/tools/lib/python3.14/site-packages/$info"
-	mount --bind "$work/wheel/$info" "$root/opt/tools/lib/python3.14/site-packages/$info"
+	info=$root/opt/tools/lib/python3.14/site-packages/pythonaudit.dist-info
+	mkdir -p "$info" # stays, empty, and must not be taken for another version
+	mount --bind "$work"/wheel/*.dist-info "$info"
 	wheel=$(cd "$work" && echo tmp/*.whl)
 	exec chroot "$root" /usr/bin/env -i \
 		HOME=/root LANG=C.UTF-8 PATH=/usr/sbin:/usr/bin:/sbin:/bin PYTHONDONTWRITEBYTECODE=1 \
