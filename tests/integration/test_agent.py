@@ -10,7 +10,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ import pytest
 from pythonaudit.integrity import notes
 from pythonaudit.integrity.log import Log
 from pythonaudit.journal.reader import Journal
-from tests.agents import begin, check, figures, records, running, sealed, start, told, until
+from tests.agents import begin, check, figures, records, running, sealed, serving, start, told, until
 from tests.commands import COMMAND, environment, run, show
 from tests.conftest import Installed
 from tests.recorded import SOAK
@@ -301,21 +301,13 @@ def test_checkpoints_go_to_other_places(installed_here: Installed, tmp_path: Pat
         def log_message(self, *_: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Server)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
     file = tmp_path / "elsewhere"
-    url = f"http://127.0.0.1:{server.server_port}/web-1"
-    (tmp_path / "config.toml").write_text(f"[checkpoints]\nfile = '{file}'\nurl = '{url}'\n")
-    key = notes.parse_vkey(begin(tmp_path))
-    try:
+    with serving(Server) as url:
+        (tmp_path / "config.toml").write_text(f"[checkpoints]\nfile = '{file}'\nurl = '{url}web-1'\n")
+        key = notes.parse_vkey(begin(tmp_path))
         with running(tmp_path), programs(installed_here, tmp_path) as (program,):
             program.raise_events(5)
             until(lambda: posted and file.exists())
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
     assert file.read_text() == posted[-1] == Log(tmp_path).read_checkpoint()
     for note in posted:
         assert key.open(note)
