@@ -48,6 +48,12 @@ class StoreError(PythonAuditError):
     code = "store"
 
 
+class TargetError(PythonAuditError):
+    """Where events should go they cannot go, now or as it is set up."""
+
+    code = "target"
+
+
 class MissingToolsError(PythonAuditError):
     """The command needs packages of the extra `tools` that are not installed here."""
 
