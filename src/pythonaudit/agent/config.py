@@ -28,6 +28,16 @@
     [access]
     record = true                        # reading by our own commands is recorded
 
+    [[export]]                           # where events go all the time
+    name = "siem"
+    to = "otlp+https://collector.example:4318"
+    event = ["os.*", "socket.*"]         # filters, as of the commands; all are optional
+    category = ["network"]
+    source = ["application"]
+    path = ["/etc/*"]
+    package = ["requests"]
+    headers-file = "/etc/pythonaudit/siem-headers"  # and whatever else the target takes
+
 What makes no sense is refused as a whole, with the name of the key: an agent that runs on half of what was meant
 would keep, or remove, something else than its owner thinks.
 """
@@ -38,11 +48,11 @@ import difflib
 import ipaddress
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -58,6 +68,14 @@ _BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _DURATION = re.compile(r"([0-9]{1,9})(" + "|".join(_SECONDS) + ")")
 _SIZE = re.compile(r"([0-9]{1,9})(" + "|".join(_BYTES) + ")")
 _SECOND_NS = 1_000_000_000
+
+
+class _Named(Protocol):
+    """What has a name of its own."""
+
+    @property
+    def name(self) -> str:
+        """It."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +137,27 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """Where events go all the time.
+
+    Attributes:
+        name: for people, and of the file that says what was acknowledged.
+        to: an address.
+        event, category, source, path, package: which events; of each that is given, one must hold.
+        options: further ones of the target. Some are secret: nothing shows their values.
+    """
+
+    name: str
+    to: str
+    event: tuple[str, ...] = ()
+    category: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    package: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All of it.
 
@@ -135,6 +174,7 @@ class Config:
     retention: Retention = field(default_factory=Retention)
     access: Access = field(default_factory=Access)
     hold: tuple[Hold, ...] = ()
+    export: tuple[Export, ...] = ()
 
 
 def load_config(directory: Path, path: Path | None = None) -> Config:
@@ -173,17 +213,26 @@ def parse_config(text: str, path: Path | None = None) -> Config:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"no TOML: {error}") from None
-    _check_names(said, "", _SECTIONS | {"hold": {}})
+    _check_names(said, "", _SECTIONS | {"hold": {}, "export": {}})
     values = {section: _SHAPES[section](**_section(said, section)) for section in _SECTIONS if section in said}
-    holds = said.get("hold", [])
-    if not isinstance(holds, list):
-        raise ConfigError("hold: a list of tables, as in [[hold]]")
-    found = tuple(_hold(hold, number) for number, hold in enumerate(holds))
-    names = [hold.name for hold in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"hold: two of them are called {name!r}")
-    return Config(path=path, given=frozenset(said), hold=found, **values)
+    holds, exports = _several(said, "hold", _hold), _several(said, "export", _export)
+    return Config(path=path, given=frozenset(said), hold=holds, export=exports, **values)
+
+
+def _several(said: Mapping[str, Any], section: str, build: Callable[[Mapping[str, Any], str], _Named]) -> Any:
+    tables = said.get(section, [])
+    if not isinstance(tables, list):
+        raise ConfigError(f"{section}: a list of tables, as in [[{section}]]")
+    found, names = [], set()
+    for number, table in enumerate(tables):
+        if not isinstance(table, dict):
+            raise ConfigError(f"{section}[{number}]: a table")
+        one = build(table, f"{section}[{number}]")
+        if one.name in names:
+            raise ConfigError(f"{section}: two of them are called {one.name!r}")
+        names.add(one.name)
+        found.append(one)
+    return tuple(found)
 
 
 def _section(said: Mapping[str, Any], section: str) -> dict[str, Any]:
@@ -212,22 +261,68 @@ def _check_names(values: Mapping[str, Any], where: str, known: Mapping[str, Any]
             raise ConfigError(f"{where}{name}: no such setting", hint=hint)
 
 
-def _hold(said: Any, number: int) -> Hold:
-    where = f"hold[{number}]"
-    if not isinstance(said, dict):
-        raise ConfigError(f"{where}: a table")
+def _hold(said: Mapping[str, Any], where: str) -> Hold:
     values = _parsed(said, where, _HOLD)
-    for name in ("name", "reason"):
-        if not values.get(name):
-            raise ConfigError(f"{where}: has no {name}")
+    _check_given(values, where, "name", "reason")
     renamed = {f"{name}_ns" if name in ("since", "until") else name: value for name, value in values.items()}
     return Hold(**renamed)
+
+
+def _export(said: Mapping[str, Any], where: str) -> Export:
+    values = _parsed({name: value for name, value in said.items() if name in _EXPORT}, where, _EXPORT)
+    _check_given(values, where, "name", "to")
+    options = {}
+    for name, value in said.items():
+        if name not in _EXPORT:
+            if not isinstance(value, (str, int)):
+                raise ConfigError(f"{where}.{name}: a text or a number")  # it may be secret: it is not shown
+            options[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return Export(**values, options=options)
+
+
+def _check_given(values: Mapping[str, Any], where: str, *names: str) -> None:
+    for name in names:
+        if not values.get(name):
+            raise ConfigError(f"{where}: has no {name}")
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value or not value.isprintable():
         raise ValueError("a text, such as 'web-1'")
     return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError("a list of texts, such as ['os.*']")
+    return tuple(map(_text, value))
+
+
+def _categories(value: Any) -> tuple[str, ...]:
+    from pythonaudit.catalog import CATEGORIES
+
+    return _members(value, ("application", *CATEGORIES))
+
+
+def _sources(value: Any) -> tuple[str, ...]:
+    from pythonaudit.journal.layout import SOURCES
+
+    return _members(value, tuple(SOURCES.values()))
+
+
+def _members(value: Any, known: Sequence[str]) -> tuple[str, ...]:
+    found = _texts(value)
+    for one in found:
+        if one not in known:
+            raise ValueError(f"there are {', '.join(known)}")
+    return found
+
+
+def _name(value: Any) -> str:
+    name = _text(value)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name) or name.startswith("to-"):
+        raise ValueError("a short name of letters, digits and -, such as 'siem'")
+    return name
 
 
 def _truth(value: Any) -> bool:
@@ -313,4 +408,13 @@ _HOLD: Mapping[str, Callable[[Any], Any]] = {
     "until": _moment,
     "host": _text,
     "run": _text,
+}
+_EXPORT: Mapping[str, Callable[[Any], Any]] = {
+    "name": _name,
+    "to": _text,
+    "event": _texts,
+    "category": _categories,
+    "source": _sources,
+    "path": _texts,
+    "package": _texts,
 }

@@ -24,6 +24,8 @@ class Figures:
         losses: by user and reason, of all segments that were watched. Everybody can say anything of his own.
         posted, post_failures: checkpoints that went to other places, or did not.
         checkpoint_ns: when the last checkpoint was signed.
+        exports: by name: events that were `sent` and `refused`, segments that had `gone`, `trouble`, and seconds that
+            it is `behind`.
     """
 
     segments: int = 0
@@ -48,6 +50,7 @@ class Figures:
     posted: int = 0
     post_failures: int = 0
     checkpoint_ns: int = 0
+    exports: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As an object of JSON."""

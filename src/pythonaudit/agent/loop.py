@@ -21,6 +21,7 @@ from pathlib import Path
 from pythonaudit.agent.archiving import Archiving
 from pythonaudit.agent.config import Config
 from pythonaudit.agent.consumers import Consumer, Sealing, say_start, say_stop
+from pythonaudit.agent.exporting import Exporting
 from pythonaudit.agent.figures import Figures
 from pythonaudit.agent.lost import Lost
 from pythonaudit.agent.metrics import Metrics
@@ -128,6 +129,7 @@ class Agent:
         )
         self._metrics: Metrics | None = None
         try:
+            self._exporting = Exporting(*where, config.export, self.problems)
             if config.agent.metrics:
                 self._metrics = Metrics(config.agent.metrics, self.figures, self.problems, version)
             self._begin_sealing()
@@ -185,6 +187,7 @@ class Agent:
             self._journal.covered = Covered(Archive(self.directory))
         self.look()
         self._worker.start()
+        self._exporting.start()
         self._publish()
         self._notifier.ready(self.describe())
 
@@ -203,6 +206,7 @@ class Agent:
         run_task(Task("sealing", 0, self._say_stop), self.problems)
         self._publisher.offer(self._sealer.writer.note)
         self._publisher.end(_PUBLISH_SECONDS)
+        self._exporting.end(_PUBLISH_SECONDS)
         self._publish(is_last=True)
 
     def _say_stop(self) -> None:
@@ -257,6 +261,7 @@ class Agent:
         figures = self.figures
         figures.segments, figures.processes = len(watched), len({key[0] for key in self._present})
         figures.losses = losses
+        figures.exports = self._exporting.figures()
 
     def _add_losses(self, losses: dict[int, Counter[str]], watched: Watched) -> None:
         found, uid = watched.losses, watched.head.file.uid

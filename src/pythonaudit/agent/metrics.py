@@ -32,6 +32,11 @@ _COUNTERS = {
     "checkpoints_posted": ("posted", "Checkpoints that went to other places."),
     "checkpoint_post_failures": ("post_failures", "Checkpoints that did not get to another place."),
 }
+_EXPORTS = {
+    "sent": ("events_sent", "Events that a target has acknowledged."),
+    "refused": ("events_refused", "Events that a target would not take."),
+    "gone": ("segments_gone", "Segments that had gone before they were sent."),
+}
 _GAUGES = {
     "segments_watched": ("segments", "Segments that are watched."),
     "processes_watched": ("processes", "Processes that are watched."),
@@ -94,6 +99,21 @@ class Metrics(Collector):
             for reason, count in counts.items():
                 losses.add_metric([str(uid), reason], count)
         yield losses
+        yield from self._collect_exports()
+
+    def _collect_exports(self) -> Iterable[Metric]:
+        behind = GaugeMetricFamily(
+            "pythonaudit_export_behind_seconds", "Age of the first event that waits.", labels=["export"]
+        )
+        counters = {
+            kind: CounterMetricFamily(f"pythonaudit_export_{name}", meaning, labels=["export"])
+            for kind, (name, meaning) in _EXPORTS.items()
+        }
+        for export, said in self._figures.exports.items():
+            behind.add_metric([export], said.get("behind", 0.0))
+            for kind, counter in counters.items():
+                counter.add_metric([export], said[kind])
+        yield from (behind, *counters.values())
 
     def end(self) -> None:
         """Answers no more."""

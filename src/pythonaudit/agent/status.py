@@ -50,6 +50,7 @@ class Status:
         unsealed: of these events, how many are not sealed.
         batches, archived_events, archive_bytes: of the archive.
         losses: by reason, of what is in the journal.
+        exports: by name, as the agent's figures have them.
         problems: how many the agent has met. `latest`: the last of them.
         wrong: what is not as it should be, a line each.
     """
@@ -72,6 +73,7 @@ class Status:
     archived_events: int = 0
     archive_bytes: int = 0
     losses: dict[str, int] = field(default_factory=dict)
+    exports: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: int | None = None
     latest: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -114,6 +116,7 @@ def _add_agent(status: Status, said: dict[str, Any]) -> None:
         told_ns = said.get("time_ns", 0)
         status.lag = said.get("figures", {}).get("lag")
         status.waiting = said.get("figures", {}).get("waiting")
+        status.exports = said.get("figures", {}).get("exports", {})
         silent = (time.time_ns() - told_ns) / _SECOND_NS
         if silent > SILENT_SECONDS:
             status.wrong.append(f"the agent has said nothing for {silent:.0f} s")
@@ -189,6 +192,10 @@ def _judge(status: Status, config: Config) -> list[str]:
         wrong.append(f"the last checkpoint is {age:.0f} s old{who}")
     if status.agent and status.sealing and (status.lag or 0.0) > LAG_SECONDS:
         wrong.append(f"sealing is {status.lag:.0f} s behind")
+    for name, export in status.exports.items():
+        if export.get("trouble"):
+            behind = f", {export['behind']:.0f} s behind" if "behind" in export else ""
+            wrong.append(f"export {name}{behind}: {export['trouble']}")
     if status.agent and (status.waiting or 0.0) > WAITING_SECONDS:
         wrong.append(f"closed segments have waited for {status.waiting:.0f} s to be archived")
     return wrong

@@ -149,18 +149,7 @@ def of_segment(decoder: SegmentDecoder, known: Mapping[int, Sequence[Span]] | No
     """
     segment = decoder.segment
     events = segment.events
-    rows = np.lexsort((events.number, events.slot))
-    if known:
-        wanted = np.ones(len(rows), bool)
-        slots, every = events.slot[rows].astype(np.int64), events.number[rows]
-        for slot in known.keys() & set(np.unique(slots).tolist()):
-            begin, end = np.searchsorted(slots, [slot, slot + 1]).tolist()
-            mine = every[begin:end]
-            for first, end_number in known[slot]:
-                low = np.searchsorted(mine, np.uint64(first))
-                high = np.searchsorted(mine, np.uint64(end_number - 1), "right")
-                wanted[begin + low : begin + high] = False
-        rows = rows[wanted]
+    rows = rows_outside(events, known or {})
     events = events.take(rows)
     shared = arrow.batch(decoder, rows, _SHARED)
     columns = dict(zip(shared.schema.names, shared.columns, strict=True)) | {"args": _arguments(decoder, events)}
@@ -176,6 +165,28 @@ def of_segment(decoder: SegmentDecoder, known: Mapping[int, Sequence[Span]] | No
     stacks = StackHashes(segment.node_parent, frame).of(events.stack)
     numbers = (events.time, events.number, events.slot, events.tid, events.interpreter)
     return Leaves(events.slot.astype(np.int64), events.number, _hash(numbers, columns, stacks))
+
+
+def rows_outside(events: Events, known: Mapping[int, Sequence[Span]]) -> Column:
+    """Positions of events, in order of slot and number, that are in none of some spans.
+
+    Args:
+        known: spans of numbers by slot.
+    """
+    rows = np.lexsort((events.number, events.slot))
+    if not known:
+        return rows
+    wanted = np.ones(len(rows), bool)
+    slots, every = events.slot[rows].astype(np.int64), events.number[rows]
+    for slot in known.keys() & set(np.unique(slots).tolist()):
+        begin, end = np.searchsorted(slots, [slot, slot + 1]).tolist()
+        mine = every[begin:end]
+        for first, end_number in known[slot]:
+            low = np.searchsorted(mine, np.uint64(first))
+            high = np.searchsorted(mine, np.uint64(end_number - 1), "right")
+            wanted[begin + low : begin + high] = False
+    found: Column = rows[wanted]
+    return found
 
 
 def of_table(table: pa.Table, stacks: StackHashes) -> Leaves:

@@ -72,10 +72,14 @@ class ArchivedSegments:
 
     Args:
         archive: what is damaged in it is noted there.
+
+    Attributes:
+        changes: how often there were others than before.
     """
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
+        self.changes = 0
         self._version: int | None = None
         self._entries: dict[str, Entry] = {}
         self._tables: dict[str, pa.Table] = {}  # `_COLUMNS` of `segments`, by batch
@@ -122,6 +126,7 @@ class ArchivedSegments:
             for part in entries[name].of("segments"):
                 self.archive.note(self.archive.path(part), "not there")
         self._entries, self._dropped = entries, dropped
+        self.changes += 1
         self._tables = {name: table for name, table in tables.items() if table is not None}
         self._places = {}
         for name, table in self._tables.items():
@@ -156,6 +161,10 @@ class ArchivedSegments:
         """Whether all events of a segment are in the archive, or were until retention removed them."""
         return key in self._places or key in self._dropped
 
+    def dropped(self) -> frozenset[Key]:
+        """Segments that retention has removed, as long as something of their processes is there."""
+        return self._dropped - self._places.keys()
+
     def known(self) -> Iterator[tuple[Key, int]]:
         """Each segment, and how many of its process it says had been drained."""
         for key, place in self._places.items():
@@ -185,7 +194,11 @@ class ArchivedSegments:
 
     def sources(self, wanted: EventFilter) -> list[Source]:
         """The segments that can hold a wanted event."""
-        found: list[Source] = []
+        return list(self.keyed_sources(wanted).values())
+
+    def keyed_sources(self, wanted: EventFilter) -> dict[Key, Source]:
+        """The same, by key."""
+        found: dict[Key, Source] = {}
         batches: dict[str, Container[Key] | None] = {}
         for key, place in self._places.items():
             if not wanted.wants_segment(place, place.end_ns) or not wanted.wants_process(place):
@@ -198,7 +211,7 @@ class ArchivedSegments:
             if holding is None or key in holding:
                 load = partial(self.load, key)
                 begin_ns, end_ns = place.begin_realtime, place.end_ns
-                found.append(Source(begin_ns, place.process, key[1], end_ns, load, wanted.mask))
+                found[key] = Source(begin_ns, place.process, key[1], end_ns, load, wanted.mask)
         return found
 
     def _holding(self, batch: str, wanted: EventFilter) -> Container[Key] | None:

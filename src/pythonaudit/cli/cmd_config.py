@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from pythonaudit.agent.config import Config, load_config
+from pythonaudit.agent.exporting import check_export
 from pythonaudit.cli.render import Output, json_line, neutralise
 
 _EPILOG = """\
@@ -33,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints what is in force; always 0."""
     config = load_config(args.dir, args.file)
+    for export in config.export:
+        check_export(export)
     output = Output()
     said = {field.name: _plain(getattr(config, field.name)) for field in fields(Config)}
     if args.format == "jsonl":
@@ -54,6 +58,8 @@ def _plain(value: Any) -> Any:
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple) and value and is_dataclass(value[0]):
         return [_plain(one) for one in value]
+    if isinstance(value, Mapping):  # options of a target: some are secret
+        return sorted(value)
     return str(value) if isinstance(value, Path) else sorted(value) if isinstance(value, frozenset) else value
 
 

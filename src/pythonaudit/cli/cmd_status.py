@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from pythonaudit.agent.status import Status, read_status_of
 from pythonaudit.cli import filters, settings
@@ -56,6 +57,8 @@ def _rows(status: Status) -> list[tuple[str, str]]:
     rows.append(("archive", f"{archived}, {status.archive_bytes / 1e6:,.1f} MB"))
     losses = ", ".join(f"{reason} {count:,}" for reason, count in status.losses.items())
     rows.append(("losses", f"{losses} ('pythonaudit stats' says more)" if losses else "none in the journal"))
+    for name, export in status.exports.items():
+        rows.append(("export", f"{name}: {_export(export)}"))
     if status.problems:
         rows.append(("problems", f"{status.problems:,} since the agent started"))
     rows += [("", text) for text in status.latest[-3:]]
@@ -78,3 +81,10 @@ def _seal(status: Status) -> str:
     records = f", {status.records:,} records" if status.records is not None else ""
     epoch = f", epoch {status.epoch}" if status.epoch is not None else ""
     return f"last checkpoint {age}{records}{epoch}"
+
+
+def _export(said: dict[str, Any]) -> str:
+    text = f"{amount(said['sent'], 'event')} sent"
+    text += f", {said['refused']:,} refused" if said["refused"] else ""
+    text += f", {amount(said['gone'], 'segment')} had gone before" if said["gone"] else ""
+    return f"{text}, {said['behind']:.0f} s behind" if "behind" in said else text

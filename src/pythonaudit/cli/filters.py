@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pythonaudit import catalog
 from pythonaudit.archive.manifest import Archive
@@ -41,6 +41,10 @@ HOW_TO_RUN = "record one with 'pythonaudit run -- COMMAND'"
 _RUNS_NAMED = 5
 _CATEGORIES = (APPLICATION, *catalog.CATEGORIES)
 _SOURCES = tuple(layout.SOURCES.values())
+_NAMES = (
+    *("event", "category", "source", "since", "until", "run", "process", "pid", "path", "package", "context"),
+    *("text", "where"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +81,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--text", type=plain, metavar="TEXT", help="occurs in name, arguments or fields, in any case")
     add("--where", type=plain, metavar="SQL", help="a condition on columns: \"event = 'open' and pid > 9\"")
+
+
+def given(args: argparse.Namespace) -> dict[str, Any]:
+    """The filters that were given, as words."""
+    found = {name: getattr(args, name) for name in _NAMES}
+    if args.context:
+        found["context"] = [f"{key}={glob}" for key, glob in args.context]
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def plain(text: str) -> str:
@@ -119,17 +131,17 @@ class Selection:
 
     def events(self, journal: Journal) -> Iterator[Event]:
         """The selected events, oldest first."""
-        return journal.events(self._exact(journal))
+        return journal.events(self.exact(journal))
 
     def tail(self, journal: Journal, count: int) -> list[Event]:
         """The last of them, oldest first."""
-        return journal.tail(count, self._exact(journal))
+        return journal.tail(count, self.exact(journal))
 
     def follow(self, journal: Journal, last: int | None, stop: threading.Event) -> Iterator[Event]:
         """The last of them (None: all), then new ones as they come."""
-        return journal.follow(self._exact(journal), stop, last)
+        return journal.follow(self.exact(journal), stop, last)
 
-    def _exact(self, journal: Journal) -> EventFilter:
+    def exact(self, journal: Journal) -> EventFilter:
         """All that is asked. `--where` is asked of each segment when it is read, so nothing is kept of others; a
         SELECT within it sees everything, and is answered anew each time.
         """

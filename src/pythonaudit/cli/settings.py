@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pythonaudit.integrity.writer import Writer
 
 
-def add_argument(parser: argparse.ArgumentParser) -> None:
+def add_argument(parser: argparse._ActionsContainer) -> None:
     """Adds the option."""
     parser.add_argument("--config", type=Path, metavar="FILE", help="default: DIR/config.toml, if it is there")
 

@@ -18,7 +18,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,6 +80,7 @@ class Follower:
         journal: which.
         in_order: what is younger than a look's begin comes with the next.
         descriptors: how many are kept open.
+        skip: which segments are not looked at.
 
     Attributes:
         is_behind: the last look left something for the next.
@@ -88,10 +89,19 @@ class Follower:
         over: segments that are watched no longer, since the list was last emptied; None: nobody asks.
     """
 
-    def __init__(self, journal: Journal, *, in_order: bool = True, descriptors: int = DESCRIPTORS) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        *,
+        in_order: bool = True,
+        descriptors: int = DESCRIPTORS,
+        skip: Callable[[Key], bool] = lambda key: False,
+    ) -> None:
         self._journal = journal
         self._in_order = in_order
         self._descriptors = descriptors
+        self._skip = skip
+        self._changes = -1  # of the archive, when it was looked at
         self._open = 0
         self._noted: dict[Path, _DirectoryState] = {}  # of the directories in which boxes are
         self._noted_at = 0.0
@@ -345,14 +355,17 @@ class Follower:
             heads = self._journal.unarchived(heads)
         if self._journal.archived:
             self._seen.update(head.key for head in heads)
-        return heads
+        return [head for head in heads if not self._skip(head.key)]
 
     def _archived(self) -> Iterator[SegmentDecoder]:
         """What is in the archive and has been seen neither there nor in the journal. It has by now."""
         archived = self._journal.archived
-        new = [key for key, _ in archived.known() if key not in self._seen] if archived else []
+        if archived is None or archived.changes == self._changes:
+            return iter(())
+        self._changes = archived.changes
+        new = [key for key, _ in archived.known() if key not in self._seen]
         self._seen.update(new)
-        loaded = (archived.load(key) for key in new if archived)
+        loaded = (archived.load(key) for key in new if not self._skip(key))
         return (decoder for decoder in loaded if decoder is not None)
 
 

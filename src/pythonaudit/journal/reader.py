@@ -71,7 +71,13 @@ class SegmentHead:
 
 
 class Archived(Protocol):
-    """Segments that are not in the journal any more, but elsewhere."""
+    """Segments that are not in the journal any more, but elsewhere.
+
+    Attributes:
+        changes: how often there were others than before.
+    """
+
+    changes: int
 
     @property
     def exists(self) -> bool:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, urlsplit
 
 from pythonaudit.errors import TargetError, UsageError
@@ -96,6 +96,7 @@ class Shipped(NamedTuple):
     is_done: bool = True
 
 
+@runtime_checkable
 class Mirror(Protocol):
     """Takes closed files of the archive as they are, instead of events; remembers itself what it has."""
 
@@ -201,13 +202,13 @@ def parse_address(text: str, options: Mapping[str, str] | None = None) -> Addres
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"--to {text!r}: {error}") from None
+        raise UsageError(f"{text!r}: {error}") from None
     if not parts.scheme:
         hint = "write one such as otlp+http://127.0.0.1:4318, syslog+tcp://HOST:601, file:PATH or -"
-        raise UsageError(f"--to {text!r}: no address", hint=hint)
+        raise UsageError(f"{text!r}: no address", hint=hint)
     if "@" in parts.netloc:
         hint = "the guide on shipping says where each target takes credentials from"
-        raise UsageError(f"--to {parts.scheme}://…: an address holds no user and no password", hint=hint)
+        raise UsageError(f"{parts.scheme}://…: an address holds no user and no password", hint=hint)
     place = text.partition("?")[0]
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     everything = {**given, **(options or {})}
@@ -226,6 +227,6 @@ def open_target(address: Address) -> Target | Mirror:
         schemes = sorted({point.name for point in entry_points(group=GROUP)})
         near = difflib.get_close_matches(address.scheme, schemes, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(schemes)}"
-        raise UsageError(f"--to {address.text}: no target {address.scheme!r}", hint=hint)
+        raise UsageError(f"{address.text}: no target {address.scheme!r}", hint=hint)
     make: Callable[[Address], Target | Mirror] = next(iter(found)).load()
     return make(address)
