@@ -149,7 +149,9 @@ def of_segment(decoder: SegmentDecoder, known: Mapping[int, Sequence[Span]] | No
     """
     segment = decoder.segment
     events = segment.events
-    rows = rows_outside(events, known or {})
+    rows = np.lexsort((events.number, events.slot))
+    if known:
+        rows = rows[is_outside(events, known)[rows]]
     events = events.take(rows)
     shared = arrow.batch(decoder, rows, _SHARED)
     columns = dict(zip(shared.schema.names, shared.columns, strict=True)) | {"args": _arguments(decoder, events)}
@@ -167,25 +169,20 @@ def of_segment(decoder: SegmentDecoder, known: Mapping[int, Sequence[Span]] | No
     return Leaves(events.slot.astype(np.int64), events.number, _hash(numbers, columns, stacks))
 
 
-def rows_outside(events: Events, known: Mapping[int, Sequence[Span]]) -> Column:
-    """Positions of events, in order of slot and number, that are in none of some spans.
+def is_outside(events: Events, known: Mapping[int, Sequence[Span]]) -> Column:
+    """Which events are in none of some spans.
 
     Args:
-        known: spans of numbers by slot.
+        known: spans of numbers by slot, in order.
     """
-    rows = np.lexsort((events.number, events.slot))
-    if not known:
-        return rows
-    wanted = np.ones(len(rows), bool)
-    slots, every = events.slot[rows].astype(np.int64), events.number[rows]
-    for slot in known.keys() & set(np.unique(slots).tolist()):
-        begin, end = np.searchsorted(slots, [slot, slot + 1]).tolist()
-        mine = every[begin:end]
-        for first, end_number in known[slot]:
-            low = np.searchsorted(mine, np.uint64(first))
-            high = np.searchsorted(mine, np.uint64(end_number - 1), "right")
-            wanted[begin + low : begin + high] = False
-    found: Column = rows[wanted]
+    found = np.ones(len(events), bool)
+    for slot in {slot for slot, spans in known.items() if spans} & set(np.unique(events.slot).tolist()):
+        mine = np.flatnonzero(events.slot == slot)
+        numbers = events.number[mine]
+        first = np.array([span[0] for span in known[slot]], np.uint64)
+        last = np.array([span[1] - 1 for span in known[slot]], np.uint64)
+        which = np.searchsorted(first, numbers, "right")  # the span that can hold it, counted from 1
+        found[mine] = (which == 0) | (numbers > last[which - 1])
     return found
 
 

@@ -15,7 +15,7 @@ Parquet is only loaded where there is an archive.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, KeysView
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -161,9 +161,9 @@ class ArchivedSegments:
         """Whether all events of a segment are in the archive, or were until retention removed them."""
         return key in self._places or key in self._dropped
 
-    def dropped(self) -> frozenset[Key]:
-        """Segments that retention has removed, as long as something of their processes is there."""
-        return self._dropped - self._places.keys()
+    def there(self) -> KeysView[Key]:
+        """The segments whose events are there."""
+        return self._places.keys()
 
     def known(self) -> Iterator[tuple[Key, int]]:
         """Each segment, and how many of its process it says had been drained."""

@@ -1,7 +1,7 @@
 """What a target has acknowledged: which events of which segments, and how many in all. Home of SQLite.
 
     cursor = Cursor(directory / "export" / "siem.cursor", "otlp+http://127.0.0.1:4318")
-    rows = cursor.unsent(key, events)             # of a segment, those that were not acknowledged
+    mask = cursor.unsent(key, events)             # of a segment, those that were not acknowledged
     cursor.acknowledge(events, finished)          # the other side has them; these segments are through
     cursor.close()
 
@@ -15,6 +15,7 @@ Only one can hold a cursor. It is a database, so that it is whole after a crash 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -22,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pythonaudit.archive.leaves import rows_outside
+from pythonaudit.archive.leaves import is_outside
 from pythonaudit.errors import StoreError
 from pythonaudit.integrity.state import Span, add_span
 from pythonaudit.journal.decode import Event
@@ -53,8 +54,7 @@ class Cursor:
 
     Attributes:
         counts: events that were `sent` and acknowledged, or `refused` by the other side; segments that were `gone`
-            before they were sent.
-        is_new: nothing was kept before.
+            before all of it was sent.
 
     Raises:
         StoreError: it cannot be opened or made, is held by another, damaged, or of a later format.
@@ -66,10 +66,10 @@ class Cursor:
         self._finished: set[Key] = set()
         self._spans: dict[Key, dict[int, list[Span]]] = {}
         self._changed: set[Key] = set()
-        self.is_new = True
         try:
             if path is not None:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
             self._database = sqlite3.connect(path or ":memory:", timeout=0.0, isolation_level=None)
             with suppress(sqlite3.NotSupportedError):
                 self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -87,7 +87,6 @@ class Cursor:
         about = dict(self._database.execute("SELECT name, value FROM about"))
         if int(about.get("format", FORMAT)) > FORMAT:
             raise StoreError(f"{self.path}: a cursor of a later version", hint="use that version")
-        self.is_new = not about
         put = "INSERT OR REPLACE INTO about VALUES (?, ?)"
         self._database.executemany(put, [("format", str(FORMAT)), ("target", what)])
         self.counts.update(dict(self._database.execute("SELECT name, count FROM counts")))
@@ -102,9 +101,9 @@ class Cursor:
         return key in self._finished
 
     def unsent(self, key: Key, events: Events) -> Column | None:
-        """Positions of a segment's events that were not acknowledged; None: all of them."""
+        """Which events of a segment were not acknowledged; None: all of them."""
         known = self._spans.get(key)
-        return rows_outside(events, known) if known else None
+        return is_outside(events, known) if known else None
 
     def acknowledge(self, events: Iterable[Event], finished: Iterable[Key] = ()) -> None:
         """The other side has these events; nothing more comes of these segments."""
@@ -117,14 +116,23 @@ class Cursor:
             self._finished.add(key)
             self._changed.add(key)
 
+    def expect(self, keys: Iterable[Key]) -> None:
+        """These segments are to be sent, if nothing of them was yet."""
+        for key in keys:
+            if key not in self._spans and key not in self._finished:
+                self._spans[key] = {}
+                self._changed.add(key)
+
     def retain(self, is_there: Callable[[Key], bool]) -> None:
-        """Forgets segments that are nowhere any more."""
-        gone = [key for key in (*self._finished, *self._spans) if not is_there(key)]
+        """Forgets segments that are nowhere any more; counts those of them that were not through as gone."""
+        gone = [key for key in self._spans if not is_there(key)]
+        past = [key for key in self._finished if not is_there(key)]
+        self._finished.difference_update(past)
+        for key in gone:
+            del self._spans[key]
+        self._changed.update(gone, past)
         if gone:
-            self._finished.difference_update(gone)
-            for key in gone:
-                self._spans.pop(key, None)
-            self._changed.update(gone)
+            self.counts["gone"] += len(gone)
 
     def save(self) -> None:
         """Keeps all that was acknowledged and counted.

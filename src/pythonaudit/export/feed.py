@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
-
 from pythonaudit.archive.reader import ArchivedSegments
 from pythonaudit.export.cursor import Cursor
 from pythonaudit.journal.chunks import Header
@@ -64,7 +62,8 @@ class Feed:
         self._through: list[Key] = []
         self._follower = Follower(journal, skip=cursor.has)
         self._follower.over = []
-        self._changes = -1  # of the archive, when it was asked what has gone
+        self._changes = -1  # of the archive, when it was looked at
+        self._waiting: set[Key] = set()  # segments in it that are not through
         self.is_behind = False
 
     def backlog(self, most: int) -> Iterator[Batch]:
@@ -78,9 +77,9 @@ class Feed:
         """
         heads = self._journal.heads()
         present = {head.key for head in heads}
-        self._count_gone()
         known = {key for key, _ in self._archived.known()}
         self._cursor.retain(lambda key: key in present or key in known)
+        self._look_at_archive()
         sources = [
             source._replace(wanted=partial(self._find_wanted, key, True))
             for key, source in self._archived.keyed_sources(self._wanted).items()
@@ -102,7 +101,7 @@ class Feed:
         """
         decoders = self._follower.poll()
         self.is_behind = self._follower.is_behind
-        self._count_gone()
+        self._look_at_archive()
         sources = []
         for decoder in decoders:
             header = decoder.segment.header
@@ -141,10 +140,8 @@ class Feed:
             is_whole: nothing can come in it any more.
         """
         mask = self._wanted.mask(decoder)
-        rows = self._cursor.unsent(key, decoder.segment.events)
-        if rows is not None:
-            unsent = np.zeros(len(decoder.segment.events), bool)
-            unsent[rows] = True
+        unsent = self._cursor.unsent(key, decoder.segment.events)
+        if unsent is not None:
             mask = unsent if mask is None else mask & unsent
         if is_whole:
             count = len(decoder.segment.events) if mask is None else int(mask.sum())
@@ -176,16 +173,18 @@ class Feed:
         if batch:
             yield batch
 
-    def _count_gone(self) -> None:
-        """Counts what retention has removed and was not sent; what had gone before the first time is not meant."""
+    def _look_at_archive(self) -> None:
+        """Notes what has come into the archive, and counts what retention has removed before it was sent."""
         if self._archived.changes == self._changes:
             return
         self._changes = self._archived.changes
-        gone = [key for key in self._archived.dropped() if not self._cursor.has(key)]
-        if not self._cursor.is_new:
+        there = self._archived.there()
+        gone = [key for key in self._waiting - there if not self._cursor.has(key)]
+        if gone:
             self._cursor.counts["gone"] += len(gone)
-        self._cursor.is_new = False
-        self._cursor.acknowledge((), gone)
+            self._cursor.acknowledge((), gone)
+        self._waiting = {key for key in there if not self._cursor.has(key)}
+        self._cursor.expect(self._waiting)
 
 
 def _given(decoder: SegmentDecoder) -> SegmentDecoder:
