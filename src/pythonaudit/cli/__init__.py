@@ -45,7 +45,7 @@ VERBS: Mapping[str, str] = {
     "status": "say whether an agent runs, what is sealed and archived, and what is wrong",
     "keys": "begin to seal what is kept, and show, export or change the keys that sign it",
     "verify": "hold what is kept against what was sealed: was anything changed, removed or cut off?",
-    "export": "write evidence that an outsider verifies: sealed events and what proves them, in one zip file",
+    "export": "ship events to a logging system, or write evidence that an outsider verifies",
     "tree": "show which process started which, and which of them were not recorded",
     "config": "check the configuration, and say what is in force",
     "env": "print what turns recording on in a shell, systemd, Docker or Kubernetes",
