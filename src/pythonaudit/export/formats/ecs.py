@@ -22,6 +22,8 @@ VERSION = "9.4.0"
 START = b'{"@timestamp":"'
 IS_JSON = True
 
+_LONG = 1 << 63  # numbers from there on are forged
+
 
 def build_line(event: Event) -> bytes:
     """An event, with its line end."""
@@ -44,7 +46,7 @@ def build(event: Event) -> dict[str, Any]:
             outcome="unknown",
             action=event.event,
             id=event.id,
-            sequence=event.number,
+            sequence=event.number if event.number < _LONG else None,
             module=MODULE,
             dataset=f"{MODULE}.events",
             provider=event.source,

@@ -55,7 +55,6 @@ def build(event: Event) -> dict[str, Any]:
             "version": VERSION,
             "profiles": ["host"],
             "uid": event.id,
-            "sequence": event.number,
             "product": {"name": MODULE, "vendor_name": MODULE, "version": __version__},
             "log_name": MODULE,
             "event_code": event.event if event.info else event.template or event.event,

@@ -22,6 +22,7 @@ _OTHER = 99
 _PYTHON = 3
 _UNKNOWN = 0
 _LOADED, _BY_NAME = 1, 2
+_METHODS = ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 #: Of Process Activity: what is done to another process than the one that does it.
 _TERMINATE, _OPEN, _INJECT = 2, 3, 4
 
@@ -129,14 +130,19 @@ def _network(event: Event, said: Typed, process: Process) -> Attributes:
 
 
 def _http(event: Event, said: Typed, process: Process) -> Attributes:
-    if said.url:
-        url = split_url(said.url)
-        parts = filled(scheme=url.get("scheme"), hostname=url.get("domain"), port=url.get("port"),
-                       path=url.get("path"), query_string=url.get("query"))  # fmt: skip
-        request: dict[str, Any] = {"url": {"url_string": said.url, **parts}}
-        return {"http_request": request | filled(http_method=_text(event.fields.get("method")))}
-    there = _endpoint(said)
-    return {"http_request": {}, "dst_endpoint": there} if there else None
+    if not said.url:
+        return None
+    url = split_url(said.url)
+    parts = filled(
+        scheme=url.get("scheme"),
+        hostname=url.get("domain"),
+        port=url.get("port"),
+        path=url.get("path"),
+        query_string=url.get("query"),
+    )
+    method = event.fields.get("method")
+    known = {"http_method": method} if method in _METHODS else {}
+    return {"http_request": {"url": {"url_string": said.url, **parts}, **known}}
 
 
 def _dns(event: Event, said: Typed, process: Process) -> Attributes:
