@@ -41,7 +41,7 @@ HOMES = {
     "pyarrow": {"archive", "journal", "query"},
     "prometheus_client": {"agent"},
     "rich": {"cli"},
-    "tomli": {"agent"},  # tomllib, before 3.11
+    "tomli": {"agent", "export"},  # tomllib, before 3.11
 }
 #: What the recorder may import in somebody else's process: what `site` has imported anyway.
 RECORDER_STDLIB = {"builtins", "io", "os", "site", "stat", "sys"}

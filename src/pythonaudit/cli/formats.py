@@ -12,23 +12,17 @@ JSON as columns; what is neither text nor number is JSON in its cell.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 from pythonaudit.cli import times
 from pythonaudit.cli.describe import describe_args, process_label, where_text
 from pythonaudit.cli.render import Screen, csv_line, neutralise, neutralise_json
+from pythonaudit.export.formats import jsonl
+from pythonaudit.export.formats.csv import COLUMNS, cells
 from pythonaudit.journal.decode import Event, note_names
 from pythonaudit.journal.stacks import Frame
-
-# The keys of an event, in the order of its JSON.
-COLUMNS = (
-    *("time", "event", "category", "source", "args", "fields", "template", "id", "host", "boot"),
-    *("process", "pid", "ppid", "tid", "thread", "interpreter", "run", "python", "exe", "argv", "cwd"),
-    *("uid", "user", "stack", "package", "context", "notes"),
-)
 
 # Notes that change what a person may conclude from a line; what is masked shows itself as ***.
 _SHOWN_NOTES = {
@@ -183,7 +177,7 @@ class JsonLines:
 
     def line(self, event: Event) -> bytes:
         """One event."""
-        line = event.to_json() + b"\n"
+        line = jsonl.build_line(event)
         return neutralise_json(line) if self._is_terminal else line
 
 
@@ -199,8 +193,7 @@ class Csv:
 
     def line(self, event: Event) -> str:
         """One event."""
-        said: dict[str, Any] = json.loads(event.to_json())
-        return csv_line([said.get(column) for column in COLUMNS], self._is_terminal)
+        return csv_line(cells(event), self._is_terminal)
 
 
 FORMATS: Mapping[str, Callable[[bool], Format]] = {"table": Table, "jsonl": JsonLines, "csv": Csv}

@@ -13,39 +13,31 @@ It is imported only when something is laid out or somebody waits: JSON and CSV s
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pythonaudit.export.formats import safe
+from pythonaudit.export.formats.safe import json_text as json_text
+from pythonaudit.export.formats.safe import neutralise as neutralise
+
 if TYPE_CHECKING:
     from rich.color import ColorSystem
     from rich.style import Style
 
 _FORCED = frozenset({"FORCE_COLOR", "TTY_COMPATIBLE"})  # paint, whatever stdout is
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _GAP = 2
 _WRITE_BYTES = 1 << 16
 _NARROWEST = 12
-
-
-def neutralise(text: str) -> str:
-    """Text in which every character prints: controls, escapes, bidirectional and invisible ones are escaped."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def neutralise_json(line: bytes) -> bytes:
     r"""The same for a line of JSON, and still the same JSON: `\u009b` instead of the character."""
     if line.isascii() and b"\x7f" not in line:
         return line
-    text = line.decode().rstrip("\n")
-    return "".join(char if char.isprintable() else _json_escape(char) for char in text).encode() + b"\n"
+    return safe.neutralise_json(line.decode().rstrip("\n")).encode() + b"\n"
 
 
 def say(text: str) -> None:
@@ -79,18 +71,13 @@ def amount(count: int, one: str, more: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
-def json_text(value: object) -> str:
-    """A value as JSON, as short as can be."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 def json_line(row: Mapping[str, object], is_terminal: bool) -> bytes:
     """A line of JSON, its end included; half of a pair of surrogates is escaped.
 
     Args:
         is_terminal: escape what does not print as well: it is shown at once.
     """
-    line = json_text(row).encode("utf-8", "backslashreplace") + b"\n"
+    line = safe.json_line(row)
     return neutralise_json(line) if is_terminal else line
 
 
@@ -101,12 +88,7 @@ def csv_line(cells: Sequence[object], is_terminal: bool) -> str:
         cells: text that a spreadsheet would run as a formula gets an apostrophe in front.
         is_terminal: neutralise the text: it is shown at once.
     """
-    line = io.StringIO()
-    texts = (_csv_text(cell) for cell in cells)
-    # Told that lines end with both, it quotes cells that have either.
-    writer = csv.writer(line, lineterminator="\r\n")
-    writer.writerow(map(neutralise, texts) if is_terminal else texts)
-    return line.getvalue().removesuffix("\r\n") + "\n"
+    return safe.csv_line(cells, neutralise if is_terminal else None)
 
 
 class Output:
@@ -225,16 +207,3 @@ class Screen:
 
 def _cell(value: str | int) -> str:
     return f"{value:,}" if isinstance(value, int) else neutralise(value)
-
-
-def _csv_text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return "'" + value if value.startswith(_FORMULA) else value
-    return json_text(value) if isinstance(value, bool | list | dict) else str(value)
-
-
-def _json_escape(char: str) -> str:
-    units = char.encode("utf-16-be")
-    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

@@ -1,0 +1,92 @@
+"""Events for the tests of export: recorded ones of real interpreters, one of each kind, and hostile ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pythonaudit import catalog
+from pythonaudit.journal import layout
+from pythonaudit.journal.decode import Event, SegmentDecoder
+from pythonaudit.journal.segment import parse_segment
+from tests.journal_writer import SegmentWriter
+from tests.journals import MAIN, SAMPLES
+
+GOLDEN = Path(__file__).parent / "golden"
+
+#: What an argument of each rule looks like; the second of a list is what it also may be.
+_VALUES: dict[str, list[Any]] = {
+    "value": [7, "text", None, 2.5, [1, 2], True],
+    "path": [
+        "/srv/data/a.txt",
+        "data/../b",
+        {"$bytes": "/tmp/x"},
+        7,
+        {"$wtf8": "YWLtsoA="},
+        ["/bin/a", "/bin/b"],
+        "",
+    ],
+    "command": [["git", "commit", "-m", "a b"], "ls -l | wc", {"$bytes": "ls"}, "json"],
+    "code": [{"$code": {"file": "/srv/app.py", "name": "f", "line": 3}}, {"$length": 9}],
+    "url": ["https://user:***@example.org:8443/a/b?x=1#y", "http://[", "no url", "/a"],
+    "object": [{"$type": "socket.socket"}, None],
+    "length": [{"$length": 9, "$hash": "a1b2c3d4e5f60718"}, 5, None],
+}
+_ADDRESSES: list[Any] = [
+    ["10.0.0.1", 443], ["::1", 443, 0, 0], "example.org", "/run/x.sock", {"$bytes": "\0abstract"}, ["", 0], 7, None,
+    ["a b", "http"], ["fe80::1%eth0", 70000],
+]  # fmt: skip
+
+
+def decoded(data: bytes) -> list[Event]:
+    """The events of a segment, in its order."""
+    segment = parse_segment(data)
+    decoder = SegmentDecoder(segment, 1000)
+    return list(decoder.events(np.arange(len(segment.events))))
+
+
+def recorded() -> list[Event]:
+    """Events that real interpreters recorded (tests/golden)."""
+    return [event for path in sorted(GOLDEN.glob("real-*.pyaudit")) for event in decoded(path.read_bytes())]
+
+
+def samples() -> list[Event]:
+    """Events with every form of an argument, name, context and clock."""
+    return [event for sample in SAMPLES.values() for event in decoded(sample())]
+
+
+@cache
+def catalogued() -> Sequence[Event]:
+    """Each event of the catalog, with several kinds of arguments; those of applications last."""
+    writer = SegmentWriter(
+        attributes={"host": "web-1", "exe": "/usr/bin/python3", "argv": ["app.py"], "cwd": "/srv"}
+    )
+    thread = writer.thread()
+    for info in catalog.events().values():
+        for turn in range(7):
+            thread.event(info.name, list(_arguments(info, turn)), stack=MAIN)
+        thread.event(info.name, [])
+    thread.context({"user": "johndoe", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "n": 5})
+    for args in ([], [{"order": 7, "password": "***"}], ["a", None]):
+        thread.event("User logged in: username=johndoe, ip=192.168.0.1", args, source=layout.SOURCE_APPLICATION)
+    return decoded(writer.build())
+
+
+def _arguments(info: catalog.EventInfo, turn: int) -> Iterator[Any]:
+    for name, rule in zip(info.args, info.arg_rules, strict=True):
+        values = _ADDRESSES if name in info.address_args and rule != "url" else _VALUES.get(rule, _VALUES["value"])
+        if name in info.command_args:
+            values = _VALUES["command"]
+        yield values[turn % len(values)]
+
+
+def named(name: str, args: Any = (), **attributes: Any) -> Event:
+    """One event, of a process with these attributes."""
+    writer = SegmentWriter(attributes={"host": "web-1"} | attributes)
+    writer.thread().event(name, args, stack=MAIN, source=layout.SOURCE_APPLICATION)
+    (event,) = decoded(writer.build())
+    return event
