@@ -8,8 +8,6 @@ import socket
 import subprocess
 import threading
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -21,52 +19,8 @@ from pythonaudit.journal.reader import Journal
 from tests.agents import begin, check, figures, records, running, sealed, serving, start, told, until
 from tests.commands import COMMAND, environment, run, show
 from tests.conftest import Installed
+from tests.programs import programs
 from tests.recorded import SOAK
-
-#: Raises as many events as each line asks for, numbered on.
-PROGRAM = """
-import sys
-n = 0
-print(flush=True)
-for line in sys.stdin:
-    for _ in range(int(line)):
-        sys.audit("app.event", n, "x" * (n % 50))
-        n += 1
-    print(n, flush=True)
-"""
-
-
-class Program:
-    """It at work."""
-
-    def __init__(self, installed: Installed, directory: Path, **settings: str) -> None:
-        env = installed.environment(PYTHONAUDIT="1", PYTHONAUDIT_DIR=directory, **settings)
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            [installed.python, "-c", PROGRAM], env=env, stdin=pipe, stdout=pipe, text=True
-        )
-        assert self.process.stdin and self.process.stdout
-        self.stdin, self.stdout = self.process.stdin, self.process.stdout
-        self.stdout.readline()
-
-    def raise_events(self, count: int) -> int:
-        self.stdin.write(f"{count}\n")
-        self.stdin.flush()
-        return int(self.stdout.readline())
-
-
-@contextmanager
-def programs(installed: Installed, directory: Path, count: int = 1, **settings: str) -> Iterator[list[Program]]:
-    started = [Program(installed, directory, **settings) for _ in range(count)]
-    try:
-        yield started
-        for one in started:
-            one.process.communicate()
-            assert one.process.returncode == 0
-    finally:
-        for one in started:
-            one.process.kill()
-            one.process.wait()
 
 
 def test_events_are_sealed_as_they_come_and_archived_at_the_end(installed: Installed, tmp_path: Path) -> None:

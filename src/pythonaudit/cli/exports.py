@@ -25,7 +25,7 @@ from pythonaudit.journal.follow import POLL_SECONDS
 from pythonaudit.journal.reader import Journal
 
 #: How long a target may be away before `export` without --follow gives up.
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 5.0
 _MIRROR_SECONDS = 5.0
 _OUTPUT = "-"
 
