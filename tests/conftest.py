@@ -47,11 +47,12 @@ FREE_THREADED = "-cp313t-" in os.environ.get("WHEEL", "")
 
 
 def _one_of_each() -> list[Interpreter]:
-    by_base: dict[Path, Interpreter] = {}
-    for interpreter in find_interpreters():
+    """Of each minor version one, the system's own if it has one; with SOAK, all of them."""
+    found: dict[object, Interpreter] = {}
+    for interpreter in sorted(find_interpreters(), key=lambda i: not i.base.is_relative_to("/usr")):
         if interpreter.supported and interpreter.free_threaded == FREE_THREADED:
-            by_base.setdefault(interpreter.base, interpreter)
-    return sorted(by_base.values(), key=lambda i: (i.version, i.base))
+            found.setdefault(interpreter.base if os.environ.get("SOAK") else interpreter.version[:2], interpreter)
+    return sorted(found.values(), key=lambda i: (i.version, i.base))
 
 
 INTERPRETERS = _one_of_each()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Installed, Recording
+from pythonaudit.cli.interpreters import Interpreter
+from tests.conftest import EXTREMES, INTERPRETERS, Installed, Recording
 from tests.environments.conftest import Fetch
-from tests.recorded import is_whole
+from tests.recorded import SOAK, is_whole
 
+#: What differs between versions, the middlewares have little to do with.
+SOME = INTERPRETERS if SOAK > 1 else EXTREMES
 MADE_UP = re.compile(r"[0-9a-f]{16}")
 
 #: Sends requests to a server that a program has started, and prints what came back.
@@ -23,6 +27,18 @@ def ask(port, path="/", **headers):
         request.add_header(name.replace("_", "-"), value)
     return urllib.request.urlopen(request, timeout=60).read().decode()
 """
+
+
+@pytest.fixture(scope="module", params=SOME, ids=lambda interpreter: interpreter.version_text)
+def installed(
+    request: pytest.FixtureRequest,
+    install: Callable[[Interpreter], Installed],
+    _installations: dict[Path, Installed],
+) -> Installed:
+    interpreter: Interpreter = request.param
+    if interpreter.base not in _installations:
+        _installations[interpreter.base] = install(interpreter)
+    return _installations[interpreter.base]
 
 
 def contexts(recording: Recording) -> dict[str, list[Any]]:

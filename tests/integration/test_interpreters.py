@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pythonaudit.cli.interpreters import SUPPORTED
+from pythonaudit.cli.interpreters import SUPPORTED, find_interpreters
 from tests.conftest import INTERPRETERS
 
 OF_THE_MACHINE = {(3, 10), (3, 11), (3, 12), (3, 13)}
@@ -14,7 +14,8 @@ OF_THE_CHROOT = {(3, 14), (3, 15)}  # tests/newer.sh
 
 def test_this_interpreter_is_among_them() -> None:
     this = os.path.realpath(sys._base_executable)  # type: ignore[attr-defined]
-    assert this in [str(i.base) for i in INTERPRETERS]
+    assert this in [str(i.base) for i in find_interpreters()]
+    assert sys.version_info[:2] in [i.version[:2] for i in INTERPRETERS]
 
 
 def test_each_counts_once() -> None:
