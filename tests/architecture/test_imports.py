@@ -48,6 +48,9 @@ RECORDER_STDLIB = {"builtins", "io", "os", "site", "stat", "sys"}
 #: The middlewares are imported by frameworks, which have these anyway.
 MIDDLEWARES = {"recorder.asgi", "recorder.django", "recorder.wsgi"}
 MIDDLEWARE_STDLIB = {"collections", "typing"}
+#: The handler is imported by who logs.
+HANDLERS = {"recorder.logs"}
+HANDLER_STDLIB = {"logging", "sys", "threading"}
 #: Modules that `run`, `env` and `doctor` need: a base installation has nothing but Python.
 BASE = (
     "pythonaudit",
@@ -97,6 +100,8 @@ def violation(module: str, name: str) -> str | None:
     top, _, rest = name.partition(".")
     if top != "pythonaudit":
         if module in MIDDLEWARES and top in MIDDLEWARE_STDLIB:
+            return None
+        if module in HANDLERS and top in HANDLER_STDLIB:
             return None
         return foreign_violation(unit, top)
     target = rest.split(".")[0]
@@ -153,6 +158,8 @@ def test_every_package_has_a_layer() -> None:
         ("detect.rule", "import pythonaudit.export.ocsf"),
         ("recorder.startup", "from pythonaudit.catalog import lookup"),
         ("recorder.startup", "import json"),
+        ("recorder.startup", "import logging"),
+        ("recorder.logs", "import json"),
         ("recorder.startup", "import numpy"),
         ("cli.cmd_log", "import numpy"),
         ("cli.cmd_log", "import requests"),

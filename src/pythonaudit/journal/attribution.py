@@ -25,6 +25,7 @@ import orjson
 from pythonaudit.journal.liveness import is_here
 from pythonaudit.journal.packages import Package, PackageFinder, finder_for
 from pythonaudit.journal.segment import Column
+from pythonaudit.journal.stacks import library_nodes
 
 if TYPE_CHECKING:
     from pythonaudit.journal.decode import SegmentDecoder
@@ -108,6 +109,7 @@ class _Attributing:
         """The package of each stack: that of its frame, else that of its caller's stack."""
         own = codes[self._segment.node_code]
         own[0] = 0
+        own[library_nodes(self._segment)] = 0
         # Each stack looks at one farther out, until that knows: of its caller, of the caller's, of the fourth, ….
         at = np.where(own > 0, np.arange(len(own)), self._segment.node_parent)
         while not np.array_equal(farther := at[at], at):

@@ -19,6 +19,34 @@ _CACHE_BYTES = 32 << 20
 _KEPT_EVERY = 4  # frames: to keep a stack costs about as much as to make that many
 
 
+#: Raises events for what others log (recorder/logs.py).
+_HANDLER = "/pythonaudit/recorder/logs.py"
+#: What may stand between that and whoever logs, besides the standard library.
+_LOGGERS = ("/structlog/", "/loguru/")
+
+
+def library_nodes(segment: Segment) -> Column:
+    """Which frames (nodes) stand for nobody: those of the standard library, and those through which something is
+    logged as an event, from our handler out to whoever logs.
+    """
+    found: Column = segment.code_library[segment.node_code]
+    if _HANDLER.encode() not in segment.data:
+        return found
+    files = [segment.text(number) for number in segment.code_file.tolist()]
+    is_handler = np.array([file.endswith(_HANDLER) for file in files], bool)
+    is_logger = np.array([any(part in file for part in _LOGGERS) for file in files], bool)
+    found = found.copy()
+    for node in np.flatnonzero(is_handler[segment.node_code]).tolist():
+        at = node
+        for _ in range(layout.STACK_MAX_NODES):
+            code = int(segment.node_code[at])
+            if not at or not (found[at] or is_handler[code] or is_logger[code]):
+                break
+            found[at] = True
+            at = int(segment.node_parent[at])
+    return found
+
+
 def code_nodes(segment: Segment, nodes: Column) -> Column:
     """Which frame (node) of each stack is the line of code that did it, as `Stacks.code_frame` says; 0: none.
 
@@ -26,7 +54,7 @@ def code_nodes(segment: Segment, nodes: Column) -> Column:
         segment: of the stacks.
         nodes: their ids.
     """
-    is_library = segment.code_library[segment.node_code]
+    is_library = library_nodes(segment)
     files, which = np.unique(segment.code_file, return_inverse=True)
     frozen = np.array([segment.text(number).startswith("<frozen ") for number in files.tolist()], bool)
     is_frozen = frozen[which][segment.node_code]
@@ -56,7 +84,7 @@ class Stacks:
         self._parents: list[int] = segment.node_parent.tolist()
         self._codes: list[int] = segment.node_code.tolist()
         self._lines: list[int] = segment.node_line.tolist()
-        self._is_library: list[bool] = segment.code_library[segment.node_code].tolist()
+        self._is_library: list[bool] = library_nodes(segment).tolist()
         callees = np.bincount(segment.node_parent, minlength=len(segment.node_parent))
         self._is_fork: list[bool] = (callees > 1).tolist()
         self._rests: dict[int, tuple[int, bytes]] = {}

@@ -188,6 +188,8 @@ class _Webhook:
             connection.request("POST", self._path, body, headers)
             answer = connection.getresponse()
             said = answer.read(_ANSWER_BYTES)
+            if is_late.is_set() or (answer.length and len(said) < _ANSWER_BYTES):
+                raise http.client.IncompleteRead(said)  # what was cut off looks like an end
             is_whole = answer.isclosed()
             return answer.status, answer.headers.get("Retry-After"), said.decode("utf-8", "replace")
         except (OSError, http.client.HTTPException):
