@@ -18,6 +18,7 @@ import struct
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -35,7 +36,7 @@ from pythonaudit.journal.process import Process
 REQUEST_BYTES = 2 << 20
 
 _KEPT = 16384
-_ID_MAX = 96  # characters; its lengths are one byte each
+_KEPT_BYTES = 16 << 20
 
 # ExportLogsServiceRequest.resource_logs, ResourceLogs.resource, .scope_logs, .schema_url, ScopeLogs.scope,
 # .log_records, .schema_url; Resource.attributes; InstrumentationScope.name, .version.
@@ -52,6 +53,7 @@ _SCHEMA = b"https://opentelemetry.io/schemas/1.37.0"
 _TRACE = re.compile(r"[0-9a-f]{32}")
 _SPAN = re.compile(r"[0-9a-f]{16}")
 _ID_KEYS = ("log.record.uid", PREFIX + "id")
+_FIELDS, _CONTEXT = PREFIX + "fields.", PREFIX + "context."
 
 
 class Encoder:
@@ -109,6 +111,22 @@ class Encoder:
         )
 
 
+class _Kept(dict[Any, bytes]):
+    """Pieces by what they are made of, within bounds."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def keep(self, key: Any, piece: bytes) -> bytes:
+        """Adds one, and gives it back."""
+        self._size += len(piece)
+        if self._size > _KEPT_BYTES or len(self) >= _KEPT:
+            self.clear()
+            self._size = len(piece)
+        self[key] = piece
+        return piece
+
+
 class _Pieces:
     """The pieces of records of one segment, as bytes of LogRecord's fields.
 
@@ -118,46 +136,32 @@ class _Pieces:
 
     def __init__(self, resource: bytes) -> None:
         self.resource = resource
-        self._said: dict[tuple[str, str, bytes], bytes] = {}
-        self._threads: dict[Thread, tuple[bytes, bytes]] = {}
-        self._stacks: dict[int, bytes] = {}
-        self._contexts: dict[int, bytes] = {}
-        self._notes: dict[int, bytes] = {}
+        self._names, self._said, self._threads = _Kept(), _Kept(), _Kept()
+        self._stacks, self._contexts, self._notes = _Kept(), _Kept(), _Kept()
         self._packages: list[bytes] = []
         self._package_of: list[int] | None = None
 
     def record(self, event: Event, observed_ns: int) -> bytes:
         """A LogRecord."""
-        name, source, args, stack, context = event.event, event.source, event.args, event.stack_id, event.context_id
-        said = self._said.get((name, source, args))
-        if said is None:
-            said = _keep(self._said, (name, source, args), _say(event))
-        thread = self._threads.get(event.thread)
-        if thread is None:
-            thread = _keep(self._threads, event.thread, _thread(event.thread))
-        trail = self._stacks.get(stack)
-        if trail is None:
-            trail = _keep(self._stacks, stack, _stack(event))
-        within = self._contexts.get(context)
-        if within is None:
-            within = _keep(self._contexts, context, _context(event.context))
-        bits = event.note_bits
-        notes = self._notes.get(bits)
-        if notes is None:
-            notes = _keep(self._notes, bits, wire.attributes(_ATTRIBUTES, _notes(bits)))
+        # Each of these is asked for once: what is asked of an event costs more than what is made of it.
+        name, source, args, thread = event.event, event.source, event.args, event.thread
+        stack, context, bits = event.stack_id, event.context_id, event.note_bits
         if self._package_of is None:
             self._learn_packages(event.decoder)
-        package = self._packages[self._package_of[event.row]] if self._package_of else b""
+        named, said = self._names.get((name, source)), self._said.get((name, args))
+        by, trail = self._threads.get(thread), self._stacks.get(stack)
+        within, notes = self._contexts.get(context), self._notes.get(bits)
         return b"".join(
             (
                 _TIMES.pack(_TIME, event.time_ns, _OBSERVED, observed_ns),
-                said,
-                thread[0],
-                _ids(thread[1] + b"%d" % event.number),
-                trail,
-                package,
-                within,
-                notes,
+                self._names.keep((name, source), _name(event)) if named is None else named,
+                self._said.keep((name, args), _say(event)) if said is None else said,
+                self._threads.keep(thread, _thread(thread)) if by is None else by,
+                _ids(b"%s/%d/%d" % (thread.process.id.encode(), thread.slot, event.number)),
+                self._stacks.keep(stack, _stack(event)) if trail is None else trail,
+                self._packages[self._package_of[event.row]] if self._package_of else b"",
+                self._contexts.keep(context, _context(event.context)) if within is None else within,
+                self._notes.keep(bits, wire.attributes(_ATTRIBUTES, _notes(bits))) if notes is None else notes,
             )
         )
 
@@ -165,13 +169,6 @@ class _Pieces:
         known = decoder.attribution
         self._package_of = known.rows.tolist()
         self._packages = [wire.attributes(_ATTRIBUTES, _package(package)) for package in known.packages]
-
-
-def _keep(cache: dict[Any, Any], key: Any, made: Any) -> Any:
-    if len(cache) >= _KEPT:
-        cache.clear()
-    cache[key] = made
-    return made
 
 
 def _resource(process: Process, service: str | None) -> list[tuple[str, Any]]:
@@ -199,28 +196,32 @@ def _resource(process: Process, service: str | None) -> list[tuple[str, Any]]:
     ]
 
 
-def _say(event: Event) -> bytes:
-    """Name, level, body, and what the event acts on."""
-    name, template, values = event.event, event.template, event.values
-    level = level_of(event.info)
-    attributes: list[tuple[str, Any]] = [
+def _name(event: Event) -> bytes:
+    """What the name says: the level too."""
+    name, template, level = event.event, event.template, level_of(event.info)
+    said = [
         (PREFIX + "category", event.category),
         (PREFIX + "source", event.source),
         (PREFIX + "event", name if template is not None else None),
-        *describe(name, values, event.process.python_version),
     ]
-    fields = event.fields.items()
     return b"".join(
         (
             _SEVERITY_NUMBER + wire.varint(level.otlp),
             wire.field(_SEVERITY_TEXT, level.name.encode()),
             wire.field(_EVENT_NAME, (name if template is None else template).encode()),
-            wire.field(_BODY, wire.value(f"{name} {arguments_text(event, values)}" if values else name)),
-            wire.attributes(_ATTRIBUTES, attributes),
-            # A field that is None was said to be None.
-            *(wire.field(_ATTRIBUTES, wire.attribute(f"{PREFIX}fields.{key}", said)) for key, said in fields),
+            wire.attributes(_ATTRIBUTES, said),
         )
     )
+
+
+def _say(event: Event) -> bytes:
+    """The body, and what the event acts on."""
+    name, values = event.event, event.values
+    body = wire.value(f"{name} {arguments_text(event, values)}" if values else name)
+    # Unlike elsewhere, a field that is None was said to be None.
+    fields = [wire.attribute(_ATTRIBUTES, _FIELDS + key, said) for key, said in event.fields.items()]
+    acts = describe(name, values, event.process.python_version) if event.info else []
+    return wire.field(_BODY, body) + wire.attributes(_ATTRIBUTES, acts) + b"".join(fields)
 
 
 def arguments_text(event: Event, values: Sequence[Any]) -> str:
@@ -235,29 +236,26 @@ def arguments_text(event: Event, values: Sequence[Any]) -> str:
     return event.args.decode("utf-8", "replace")
 
 
-def _thread(thread: Thread) -> tuple[bytes, bytes]:
-    """Attributes of a thread, and what ids of its events begin with."""
+def _thread(thread: Thread) -> bytes:
     said = [
         ("thread.id", thread.tid),
         ("thread.name", thread.name),
         (PREFIX + "interpreter", thread.interpreter or None),
     ]
-    return wire.attributes(_ATTRIBUTES, said), f"{thread.process.id}/{thread.slot}/".encode()
+    return wire.attributes(_ATTRIBUTES, said)
 
 
 def _ids(id_: bytes) -> bytes:
     """The attributes that identify an event."""
-    text = _text_of_id(len(id_))
-    return b"".join((text[0], id_, text[1], id_))
+    first, second = _before_ids(len(id_))
+    return b"".join((first, id_, second, id_))
 
 
-def _text_of_id(length: int, kept: dict[int, tuple[bytes, bytes]] = {}) -> tuple[bytes, bytes]:  # noqa: B006
-    """What stands before an id of that length in each of the two attributes."""
-    if length not in kept:
-        whole = [wire.field(_ATTRIBUTES, wire.attribute(key, "0" * length)) for key in _ID_KEYS]
-        first, second = (one[:-length] for one in whole)
-        kept[length] = first, second
-    return kept[length]
+@cache
+def _before_ids(length: int) -> tuple[bytes, bytes]:
+    """What stands before an id of that length in each of the two."""
+    first, second = (wire.attribute(_ATTRIBUTES, key, "0" * length)[:-length] for key in _ID_KEYS)
+    return first, second
 
 
 def _stack(event: Event) -> bytes:
@@ -288,9 +286,8 @@ def _context(fields: dict[str, Any]) -> bytes:
         if isinstance(span, str) and _SPAN.fullmatch(span) and int(span, 16):
             found += wire.field(_SPAN_ID, bytes.fromhex(span))
             fields.pop("span_id")
-    return found + b"".join(
-        wire.field(_ATTRIBUTES, wire.attribute(f"{PREFIX}context.{key}", said)) for key, said in fields.items()
-    )
+    rest = [wire.attribute(_ATTRIBUTES, _CONTEXT + key, said) for key, said in fields.items()]
+    return found + b"".join(rest)
 
 
 def _notes(bits: int) -> list[tuple[str, Any]]:

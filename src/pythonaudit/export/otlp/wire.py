@@ -1,7 +1,7 @@
 r"""Bytes of protobuf: values and attributes of OTLP, without a message in between.
 
-    >>> attribute("process.pid", 5)
-    b'\x0a\x0bprocess.pid\x12\x02\x18\x05'
+    >>> attribute(b"\x0a", "n", 5)
+    b'\n\x07\n\x01n\x12\x02\x18\x05'
 
 In protobuf, a message is its fields one after the other, and two messages one after the other are one with the fields
 of both. So what repeats from event to event is written once and kept as bytes, and a record is a few pieces put
@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 63) - 1
-_SMALL = 128
-_LENGTHS = [bytes((number,)) for number in range(_SMALL)]
+_KEYS = 4096  # known at once, and how long those are at most: they come from whoever wrote the journal
+_KEY_MAX = 128
 
 # AnyValue: string_value, bool_value, int_value, double_value, array_value, kvlist_value.
 _STRING, _BOOL, _INT, _DOUBLE, _ARRAY, _KVLIST = b"\x0a", b"\x10", b"\x18", b"\x21", b"\x2a", b"\x32"
@@ -27,15 +27,20 @@ _KEY, _VALUE, _VALUES = b"\x0a", b"\x12", b"\x0a"
 
 
 def varint(number: int) -> bytes:
-    """A number from 0 to 2^64 − 1."""
-    if number < _SMALL:
+    """A number from 0 to 2^64 - 1."""
+    if number < len(_LENGTHS):
         return _LENGTHS[number]
     found = bytearray()
-    while number >= _SMALL:
+    while number >= 128:
         found.append(number & 127 | 128)
         number >>= 7
     found.append(number)
     return bytes(found)
+
+
+# All of one and two bytes: the lengths of nearly everything.
+_LENGTHS: list[bytes] = []
+_LENGTHS = [varint(number) for number in range(1 << 14)]
 
 
 def field(tag: bytes, content: bytes) -> bytes:
@@ -53,7 +58,7 @@ def value(given: Any) -> bytes:
     if isinstance(given, str):
         return field(_STRING, given.encode())
     if isinstance(given, bool):
-        return _BOOL + _LENGTHS[given]
+        return _BOOL + varint(given)
     if isinstance(given, int):
         if not _INT_MIN <= given <= _INT_MAX:
             return field(_STRING, str(given).encode())
@@ -61,17 +66,42 @@ def value(given: Any) -> bytes:
     if isinstance(given, float):
         return _DOUBLE + struct.pack("<d", given)
     if isinstance(given, Mapping):
-        return field(_KVLIST, b"".join(field(_VALUES, attribute(key, item)) for key, item in given.items()))
+        return field(_KVLIST, b"".join(attribute(_VALUES, key, item) for key, item in given.items()))
     if isinstance(given, Sequence):
         return field(_ARRAY, b"".join(field(_VALUES, value(item)) for item in given))
     return b""
 
 
-def attribute(key: str, given: Any) -> bytes:
-    """A KeyValue."""
-    return field(_KEY, key.encode()) + field(_VALUE, value(given))
+def attribute(tag: bytes, key: str, given: Any) -> bytes:
+    """A field that is a KeyValue.
+
+    Args:
+        tag: as of `field`.
+        key, given: as text and as decoded JSON.
+    """
+    start = _starts.get(key) or _start(key)
+    if type(given) is str:
+        text = given.encode()
+        content = _STRING + varint(len(text)) + text
+    else:
+        content = value(given)
+    length = varint(len(content))
+    return b"".join((tag, varint(len(start) + len(length) + len(content)), start, length, content))
 
 
 def attributes(tag: bytes, pairs: Iterable[tuple[str, Any]]) -> bytes:
-    """Fields of KeyValues; those that are None are left out."""
-    return b"".join(field(tag, attribute(key, given)) for key, given in pairs if given is not None)
+    """Fields that are KeyValues; those of None are left out."""
+    return b"".join([attribute(tag, key, given) for key, given in pairs if given is not None])
+
+
+_starts: dict[str, bytes] = {}
+
+
+def _start(key: str) -> bytes:
+    """A KeyValue up to the length of its value."""
+    found = field(_KEY, key.encode()) + _VALUE
+    if len(key) <= _KEY_MAX:
+        if len(_starts) >= _KEYS:
+            _starts.clear()
+        _starts[key] = found
+    return found
