@@ -25,9 +25,10 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from pythonaudit import __version__
+from pythonaudit.export.kept import Kept
 from pythonaudit.export.levels import level_of
-from pythonaudit.export.named import PREFIX, describe
 from pythonaudit.export.otlp import wire
+from pythonaudit.export.otlp.named import PREFIX, describe
 from pythonaudit.journal.decode import Event, SegmentDecoder, Thread, note_names
 from pythonaudit.journal.packages import Package
 from pythonaudit.journal.process import Process
@@ -35,8 +36,6 @@ from pythonaudit.journal.process import Process
 #: Collectors take gRPC messages of 4 MiB, unless they are told otherwise.
 REQUEST_BYTES = 2 << 20
 
-_KEPT = 16384
-_KEPT_BYTES = 16 << 20
 
 # ExportLogsServiceRequest.resource_logs, ResourceLogs.resource, .scope_logs, .schema_url, ScopeLogs.scope,
 # .log_records, .schema_url; Resource.attributes; InstrumentationScope.name, .version.
@@ -111,20 +110,9 @@ class Encoder:
         )
 
 
-class _Kept(dict[Any, bytes]):
-    """Pieces by what they are made of, within bounds."""
-
-    def __init__(self) -> None:
-        self._size = 0
-
-    def keep(self, key: Any, piece: bytes) -> bytes:
-        """Adds one, and gives it back."""
-        self._size += len(piece)
-        if self._size > _KEPT_BYTES or len(self) >= _KEPT:
-            self.clear()
-            self._size = len(piece)
-        self[key] = piece
-        return piece
+class _Pile(Kept[bytes]):
+    def add(self, key: Any, piece: bytes) -> bytes:
+        return self.keep(key, piece, len(piece))
 
 
 class _Pieces:
@@ -136,8 +124,8 @@ class _Pieces:
 
     def __init__(self, resource: bytes) -> None:
         self.resource = resource
-        self._names, self._said, self._threads = _Kept(), _Kept(), _Kept()
-        self._stacks, self._contexts, self._notes = _Kept(), _Kept(), _Kept()
+        self._names, self._said, self._threads = _Pile(), _Pile(), _Pile()
+        self._stacks, self._contexts, self._notes = _Pile(), _Pile(), _Pile()
         self._packages: list[bytes] = []
         self._package_of: list[int] | None = None
 
@@ -154,14 +142,14 @@ class _Pieces:
         return b"".join(
             (
                 _TIMES.pack(_TIME, event.time_ns, _OBSERVED, observed_ns),
-                self._names.keep((name, source), _name(event)) if named is None else named,
-                self._said.keep((name, args), _say(event)) if said is None else said,
-                self._threads.keep(thread, _thread(thread)) if by is None else by,
+                self._names.add((name, source), _name(event)) if named is None else named,
+                self._said.add((name, args), _say(event)) if said is None else said,
+                self._threads.add(thread, _thread(thread)) if by is None else by,
                 _ids(b"%s/%d/%d" % (thread.process.id.encode(), thread.slot, event.number)),
-                self._stacks.keep(stack, _stack(event)) if trail is None else trail,
+                self._stacks.add(stack, _stack(event)) if trail is None else trail,
                 self._packages[self._package_of[event.row]] if self._package_of else b"",
-                self._contexts.keep(context, _context(event.context)) if within is None else within,
-                self._notes.keep(bits, wire.attributes(_ATTRIBUTES, _notes(bits))) if notes is None else notes,
+                self._contexts.add(context, _context(event.context)) if within is None else within,
+                self._notes.add(bits, wire.attributes(_ATTRIBUTES, _notes(bits))) if notes is None else notes,
             )
         )
 
