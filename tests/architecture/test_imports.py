@@ -36,7 +36,10 @@ HOMES = {
     "asgiref": {"recorder"},  # of Django, which alone imports recorder.django
     "cryptography": {"integrity"},
     "duckdb": {"query"},
+    "google": {"export"},  # what comes with gRPC's statuses, and protobuf itself
+    "grpc": {"export"},
     "numpy": {"archive", "journal"},
+    "opentelemetry": {"export"},
     "orjson": {"journal"},
     "pyarrow": {"archive", "journal", "query"},
     "prometheus_client": {"agent"},
