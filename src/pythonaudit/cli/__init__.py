@@ -54,7 +54,9 @@ VERBS: Mapping[str, str] = {
 }
 
 # What the extra `tools` brings: the verbs that need these say so where they are missing.
-TOOLS = frozenset({"cryptography", "duckdb", "numpy", "orjson", "prometheus_client", "pyarrow", "rich", "tomli"})
+TOOLS = frozenset(
+    {"botocore", "cryptography", "duckdb", "numpy", "orjson", "prometheus_client", "pyarrow", "rich", "tomli"}
+)
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141
