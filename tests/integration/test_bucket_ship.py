@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
+from pythonaudit.archive.address import parse_bucket
 from pythonaudit.archive.bucket import parse_listed, parse_sealed
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.errors import UsageError
 from pythonaudit.export.targets import Misconfigured, Shipped, Unavailable, open_target, parse_address
+from pythonaudit.export.targets.s3 import BucketTarget
 from pythonaudit.integrity.log import Log, parse_record
 from pythonaudit.integrity.verify import parse_outside
 from tests.archives import move, write
@@ -113,21 +115,31 @@ def test_it_goes_on_where_it_was_cut_off(object_store: Store, kept: Path, proxy:
         if number == last:
             raise Cut
 
+    def proceed(number: int) -> None:
+        pass
+
+    last = 0
     address = object_store.new_prefix()
-    target(address, name="web-1").ship(kept)
+    shared = bucket(address)  # to make a client takes longer than all that it does here
+
+    def new_target() -> BucketTarget:
+        shared.address = parse_bucket(address)
+        return BucketTarget(shared, "web-1", 300, None)
+
+    new_target().ship(kept)
     names = object_store.keys(address).keys()
     total = len(proxy.requests)
     assert total > len(names)
-    for last in range(1, total + 1):
-        address = object_store.new_prefix()
+    for at in range(1, total + 1):
+        address, last = object_store.new_prefix(), at
         proxy.requests.clear()
         # Both sides of it: one is cut off before the store hears of it, the next when it has done it.
-        proxy.before, proxy.after = (cut, lambda number: None) if last % 2 else (lambda number: None, cut)
+        proxy.before, proxy.after = (cut, proceed) if at % 2 else (proceed, cut)
         with pytest.raises(Unavailable, match=r"^s3://audit/test-"):
-            target(address, name="web-1").ship(kept)
+            new_target().ship(kept)
         check_consistent(object_store.keys(address))
         last = 0
-        assert target(address, name="web-1").ship(kept).is_done
+        assert new_target().ship(kept).is_done
         found = object_store.keys(address)
         assert found.keys() == names
         check_whole(found, kept)

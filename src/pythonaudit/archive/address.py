@@ -50,11 +50,6 @@ class BucketAddress:
         return "/".join((self.prefix, *words) if self.prefix else words)
 
 
-def is_bucket(text: str) -> bool:
-    """Whether a text that names a place names a bucket."""
-    return text.startswith(SCHEME)
-
-
 def parse_bucket(text: str) -> BucketAddress:
     """The address that a text is.
 

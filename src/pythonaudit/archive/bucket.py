@@ -9,6 +9,7 @@ Keys and bytes to values and back; nothing is read or written here. What comes o
 
 from __future__ import annotations
 
+import fnmatch
 import gzip
 import json
 import re
@@ -216,3 +217,31 @@ def _number(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= FOREVER_NS:
         raise TypeError(f"{value!r} is no whole number")
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How much of a bucket is looked at.
+
+    Attributes:
+        since_ns, until_ns: batches with something in between; None: no limit.
+        hosts: globs; empty: all.
+        processes: beginnings of ids, as of `EventFilter`; empty: all.
+    """
+
+    since_ns: int | None = None
+    until_ns: int | None = None
+    hosts: tuple[str, ...] = ()
+    processes: tuple[str, ...] = ()
+
+    def has_host(self, host: str) -> bool:
+        """Whether a host is asked for."""
+        return not self.hosts or any(fnmatch.fnmatchcase(host, glob) for glob in self.hosts)
+
+    def has_entry(self, listed: Listed) -> bool:
+        """Whether an entry can have something that is asked for."""
+        if listed.hosts is not None and not any(map(self.has_host, listed.hosts)):
+            return False
+        if listed.processes is None or not self.processes:
+            return True
+        return any(begin.startswith(asked[:8]) for begin in listed.processes for asked in self.processes)

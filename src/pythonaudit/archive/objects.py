@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,6 +79,7 @@ class Bucket:
         #: Bytes that were read, and requests that were made.
         self.bytes_read = self.requests = 0
         session = botocore.session.get_session()
+        session.register_component("data_loader", _loader())
         endpoint = address.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         config = Config(
             connect_timeout=min(_CONNECT_SECONDS, address.timeout),
@@ -291,6 +293,14 @@ class _AnswerError(Exception):
         is_passing = self._status >= 500 or self._status in _PASSING or self._status < 400
         what = " ".join(f"{self.code}: {self._message}".split())[:200]
         return BucketError(f"{self._address}: {what}", hint=_HINTS.get(self.code), is_passing=is_passing)
+
+
+@lru_cache(1)
+def _loader() -> Any:
+    """What botocore knows of S3: several megabytes of JSON, read once."""
+    from botocore.loaders import create_loader
+
+    return create_loader()
 
 
 def _words(error: Exception) -> str:
