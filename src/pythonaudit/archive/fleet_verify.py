@@ -101,7 +101,8 @@ def verify_fleet(
         for sender in senders:
             manifest = _Manifest(bucket, sender)
             origins = [text_of(name) for name in bucket.names(seal_prefix(sender))]
-            logs = {origin: _SentLog(bucket, sender, origin) for origin in origins}
+            # Some stores list what has nothing in it any more.
+            logs = {origin: log for origin in origins if (log := _SentLog(bucket, sender, origin)).read()}
             for origin, log in logs.items():
                 found.add(origin)
                 others = {name for other in logs.values() if other is not log for name in other.batches()}
@@ -111,7 +112,7 @@ def verify_fleet(
                 )
                 report = _SentVerification(bucket, manifest, log, mine, others, now_ns, pool).run()
                 yield sender, _named(sender, report)
-            if not logs:
+            if not logs and manifest.read():
                 yield sender, _named(sender, _verify_unsealed(bucket, manifest))
     for origin in sorted(given - found):
         what = incomplete("nothing of this log is in the bucket: it was removed, or was never sent")
@@ -291,7 +292,8 @@ class _SentVerification(Verification):
             log.findings.append(
                 tampered(f"it is filed under {self._sent.origin}, and says that it is {log.origin}")
             )
-        log.findings += [tampered(f"{key}: {sealed}") for key, sealed in objects if isinstance(sealed, str)]
+        log.origin = self._sent.origin
+        log.findings[:0] = [tampered(f"{key}: {sealed}") for key, sealed in objects if isinstance(sealed, str)]
         log.findings += watch.findings(log.time_ns, self._now_ns)
         return _SentSnapshot(before, log, self._read_manifest(), {}, {})
 
