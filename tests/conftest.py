@@ -6,6 +6,7 @@
   it has changed. Where WHEEL names one, that one.
 - `installed`: for each interpreter, a virtual environment with the wheel in it, and helpers that
   run a program there, recorded, and read the journal back with this tree's reader.
+- `object_store`: one store of objects for the whole session (`tests/buckets.py`).
 - `installed_here`: the same for one interpreter only (the newest), where the version is no matter.
 """
 
@@ -31,6 +32,7 @@ from pythonaudit.cli.interpreters import Interpreter, find_interpreters, unrecor
 if TYPE_CHECKING:
     from pythonaudit.journal.decode import Event
     from pythonaudit.journal.reader import Journal
+    from tests.buckets import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 #: What the wheel is made of.
@@ -273,3 +275,12 @@ def installed_here(
     if newest.base not in _installations:
         _installations[newest.base] = install(newest)
     return _installations[newest.base]
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[Store]:
+    """A store of objects. Its variables are in nobody's environment: `tests.buckets.variables` has them."""
+    from tests.buckets import running_store
+
+    with running_store() as store:
+        yield store

@@ -34,6 +34,7 @@ APART_IMPORTED_BY = {"_recorder": {"recorder"}, "recorder": {"__init__", "cli"}}
 #: Third-party packages and where they may be imported.
 HOMES = {
     "asgiref": {"recorder"},  # of Django, which alone imports recorder.django
+    "botocore": {"archive"},
     "cryptography": {"integrity"},
     "duckdb": {"query"},
     "google": {"export"},  # what comes with gRPC's statuses, and protobuf itself

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +54,13 @@ class Wanted:
     row: str | None = None
 
 
+class Source(Protocol):
+    """Has files of an archive that are not here. Other processes get it."""
+
+    def holding(self, parts: Sequence[SealedPart]) -> AbstractContextManager[Path]:
+        """A directory that has these parts in its archive, as long as it is needed; those that are there, as they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class BatchTask:
     """A batch to be checked.
@@ -63,6 +71,7 @@ class BatchTask:
         parts: its files.
         segments: those that it has to hold.
         is_loose: it holds further ones, of which no record says anything.
+        source: where its files are, if not in the directory.
     """
 
     directory: Path
@@ -70,6 +79,7 @@ class BatchTask:
     parts: tuple[SealedPart, ...]
     segments: Mapping[Key, Wanted]
     is_loose: bool
+    source: Source | None = None
 
 
 @dataclass(slots=True)
@@ -125,7 +135,10 @@ def check_batch(task: BatchTask) -> BatchResult:
     Raises:
         StoreError: a file may not be read.
     """
-    return _BatchCheck(task).run()
+    if task.source is None:
+        return _BatchCheck(task).run()
+    with task.source.holding(task.parts) as directory:
+        return _BatchCheck(replace(task, directory=directory)).run()
 
 
 def check_segment(task: SegmentTask) -> SegmentResult:

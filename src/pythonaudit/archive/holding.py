@@ -44,7 +44,7 @@ def find_segments(archive: Archive, entry: Entry, globs: Sequence[str]) -> set[K
     found: set[Key] = set()
     try:
         for part in entry.of("events"):
-            with pq.ParquetFile(archive.path(part), read_dictionary=["event", "process"]) as file:
+            with pq.ParquetFile(archive.fetch(part), read_dictionary=["event", "process"]) as file:
                 for group in range(file.num_row_groups):
                     metadata = file.metadata.row_group(group)
                     if _can_be(metadata, "category", categories) and (

@@ -158,6 +158,21 @@ class Archive:
         """Where a part lies."""
         return self.root.joinpath(*part.path.split("/"))
 
+    def shown(self, part: Part) -> str:
+        """The same for people."""
+        return str(self.path(part))
+
+    def fetch(self, part: Part) -> Path:
+        """Where it can be read; of an archive elsewhere (`fleet`), a copy.
+
+        Raises:
+            OSError: there is none.
+        """
+        return self.path(part)
+
+    def fetch_all(self, parts: Iterable[Part]) -> None:
+        """Says which parts will be read: what is elsewhere comes faster together."""
+
     def read_manifest(self) -> dict[str, bytes | str]:
         """The bytes of every entry that is there, whether it counts or not, by the name of its batch; or why it
         cannot be read.

@@ -157,7 +157,7 @@ def read_part(
     Raises:
         OSError, pyarrow.ArrowException: it has gone, or is damaged.
     """
-    path = archive.path(part)
+    path = archive.fetch(part)
     wanted = schema.TABLES[part.table]
     names = wanted.names if columns is None else columns
     metadata = pq.read_metadata(path)
@@ -177,14 +177,14 @@ def read_part(
 
 def is_sound(archive: Archive, part: Part) -> bool:
     """Whether a part is what the manifest says, as far as size and footer tell; if not, it is noted."""
-    path = archive.path(part)
     try:
+        path = archive.fetch(part)
         size = os.stat(path).st_size
         if size == part.bytes and pq.read_metadata(path).num_rows == part.rows:
             return True
-        archive.note(path, f"damaged: {size} bytes, where the manifest says {part.bytes}")
+        archive.note(archive.shown(part), f"damaged: {size} bytes, where the manifest says {part.bytes}")
     except (OSError, pa.ArrowException) as error:
-        archive.note(path, error)
+        archive.note(archive.shown(part), error)
     return False
 
 

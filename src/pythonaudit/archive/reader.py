@@ -36,7 +36,20 @@ _KEPT_BATCHES = 4
 
 
 # Of the table `segments`: all that is asked of every segment.
-_COLUMNS = ("process", "sequence", "uid", "drained", "begin_ns", "end_ns", "pid", "run", "way", "events", "losses")
+_COLUMNS = (
+    "process",
+    "sequence",
+    "uid",
+    "drained",
+    "begin_ns",
+    "end_ns",
+    "pid",
+    "run",
+    "host",
+    "way",
+    "events",
+    "losses",
+)
 
 
 class _Place(NamedTuple):
@@ -48,7 +61,7 @@ class _Place(NamedTuple):
         drained: how many of its process it says had been drained.
         begin_realtime, end_ns: when it was begun, and when closed; nanoseconds since 1970.
         process, id: whose: bytes, and hexadecimal digits.
-        pid, run, way: of the process.
+        pid, run, host, way: of the process.
         events: how many it holds.
         has_losses: whether something was lost.
     """
@@ -62,6 +75,7 @@ class _Place(NamedTuple):
     id: str
     pid: int
     run: str | None
+    host: str | None
     way: str
     events: int
     has_losses: bool
@@ -86,6 +100,8 @@ class ArchivedSegments:
         self._places: dict[Key, _Place] = {}
         self._dropped: frozenset[Key] = frozenset()  # by retention; some are in the journal still
         self._torn: set[str] = set()  # batches that count although a part is not there
+        # Batches all of whose segments are in later ones as well: what was between the two is not there (a bucket).
+        self._doubled: set[str] = set()
         self._batch = lru_cache(_KEPT_BATCHES)(self._open_batch)
 
     @property
@@ -115,6 +131,8 @@ class ArchivedSegments:
                 return False
             from pythonaudit.archive.stored import read_segments
 
+            fresh = (entry for name, entry in entries.items() if name not in self._tables)
+            self.archive.fetch_all(part for entry in fresh for part in entry.of("segments"))
             tables = {
                 name: self._tables[name] if name in self._tables else read_segments(self.archive, entry, _COLUMNS)
                 for name, entry in entries.items()
@@ -124,7 +142,7 @@ class ArchivedSegments:
                 break
         for name in gone:
             for part in entries[name].of("segments"):
-                self.archive.note(self.archive.path(part), "not there")
+                self.archive.note(self.archive.shown(part), "not there")
         self._entries, self._dropped = entries, dropped
         self.changes += 1
         self._tables = {name: table for name, table in tables.items() if table is not None}
@@ -132,7 +150,7 @@ class ArchivedSegments:
         for name, table in self._tables.items():
             columns = (table[column].to_pylist() for column in _COLUMNS)
             for row, (process, sequence, uid, *said, losses) in enumerate(zip(*columns, strict=True)):
-                drained, begin_ns, end_ns, pid, run, way, events = said
+                drained, begin_ns, end_ns, pid, run, host, way, events = said
                 self._places[process, sequence, uid] = _Place(
                     batch=name,
                     row=row,
@@ -143,10 +161,13 @@ class ArchivedSegments:
                     id=process,
                     pid=pid,
                     run=run,
+                    host=host,
                     way=way,
                     events=events,
                     has_losses=bool(losses),
                 )
+        counting = {place.batch for place in self._places.values()}
+        self._doubled = {name for name, table in self._tables.items() if len(table) and name not in counting}
         return True
 
     def _have_gone(self, names: list[str]) -> bool:
@@ -155,7 +176,7 @@ class ArchivedSegments:
 
     def entries(self) -> list[Entry]:
         """The batches in which what `has` says is there is there, as of the last `refresh`."""
-        return list(self._entries.values())
+        return [entry for name, entry in self._entries.items() if name not in self._doubled]
 
     def has(self, key: Key) -> bool:
         """Whether all events of a segment are in the archive, or were until retention removed them."""

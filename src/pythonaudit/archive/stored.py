@@ -74,7 +74,7 @@ def read_segments(
         except FileNotFoundError:
             return None
         except (OSError, pa.ArrowException) as error:
-            archive.note(archive.path(part), error)
+            archive.note(archive.shown(part), error)
     return pa.concat_tables(tables)
 
 
@@ -148,7 +148,7 @@ class Batch:
     def _find_runs(self, part: Part) -> dict[Key, list[Run]]:
         found: dict[Key, list[Run]] = {}
         try:
-            file = pq.ParquetFile(self._archive.path(part), read_dictionary=["process"])
+            file = pq.ParquetFile(self._archive.fetch(part), read_dictionary=["process"])
             for group in range(file.num_row_groups):
                 keys = file.read_row_group(group, _KEY, use_threads=False).combine_chunks()
                 process = keys["process"].chunk(0)
@@ -178,9 +178,9 @@ class Batch:
 
     def _note(self, part: Part, error: Exception) -> None:
         if not isinstance(error, FileNotFoundError):
-            self._archive.note(self._archive.path(part), error)
+            self._archive.note(self._archive.shown(part), error)
         elif self._is_torn:
-            self._archive.note(self._archive.path(part), "not there")
+            self._archive.note(self._archive.shown(part), "not there")
         else:
             raise error
 

@@ -66,7 +66,7 @@ class Report:
 
 
 @dataclass(slots=True)
-class _Snapshot:
+class Snapshot:
     """Manifest, log, manifest and journal, read one after the other.
 
     Attributes:
@@ -119,11 +119,16 @@ def verify(
         FormatError: a given checkpoint is none.
     """
     with Workers(workers, progress) as pool:
-        return _Verification(directory, anchors, tuple(further), pool).run()
+        return Verification(directory, anchors, tuple(further), pool).run()
 
 
-class _Verification:
-    """One verification, in as many rounds as it takes."""
+class Verification:
+    """One verification, in as many rounds as it takes.
+
+    Args:
+        directory, anchors, further: as of `verify`.
+        pool: who checks.
+    """
 
     def __init__(self, directory: Path, anchors: Anchors, further: tuple[Path, ...], pool: Workers) -> None:
         self._directory, self._anchors, self._further, self._pool = directory, anchors, further, pool
@@ -133,6 +138,11 @@ class _Verification:
         self._held: dict[str, None] = {}  # batches that were held against the log
 
     def run(self) -> Report:
+        """What is found.
+
+        Raises:
+            StoreError: nothing is sealed here, or something may not be read.
+        """
         if not self._log.exists and self._log.read_note() is None:
             if not self._anchors:
                 raise StoreError(
@@ -140,6 +150,9 @@ class _Verification:
                 )
             what = incomplete("the log is not there: nothing can be held against what was given")
             return Report([judge(str(self._directory), "archive", NO_ANCHOR, 0, [what])], is_anchored=True)
+        return self._run_rounds()
+
+    def _run_rounds(self) -> Report:
         seen = None
         for _ in range(_ROUNDS):
             snapshot = self._look()
@@ -150,7 +163,7 @@ class _Verification:
             seen = state
         return self._report(snapshot)
 
-    def _look(self) -> _Snapshot:
+    def _look(self) -> Snapshot:
         before = self._archive.read_manifest()
         checker = Checker(self._log.read_note(), self._anchors)
         damaged = []
@@ -163,7 +176,7 @@ class _Verification:
         log = checker.finish(self._log.read_note())
         log.findings += damaged
         after = self._archive.read_manifest()
-        return _Snapshot(before, log, after, *self._list_journal())
+        return Snapshot(before, log, after, *self._list_journal())
 
     def _list_journal(self) -> tuple[dict[Key, list[SegmentHead]], dict[tuple[str, int], str]]:
         journal = Journal(self._directory, self._further)
@@ -178,7 +191,7 @@ class _Verification:
                 unreadable[process, sequence] = f"{one.path}: {one.reason}"
         return dict(heads), unreadable
 
-    def _check(self, snapshot: _Snapshot) -> None:
+    def _check(self, snapshot: Snapshot) -> None:
         """Checks what has not been checked in an earlier round."""
         account = snapshot.log.account
         self._batches = {name: found for name, found in self._batches.items() if not found.gone}
@@ -199,7 +212,7 @@ class _Verification:
             elif isinstance(task, SegmentTask) and isinstance(result, SegmentResult):
                 self._segments[task.head.key] = result
 
-    def _standing(self, snapshot: _Snapshot) -> Iterator[SealedBatch]:
+    def _standing(self, snapshot: Snapshot) -> Iterator[SealedBatch]:
         """Batches whose parts have to be what was sealed."""
         for name, batch in snapshot.log.account.batches.items():
             if name in snapshot.counting:
@@ -209,14 +222,14 @@ class _Verification:
                 if not (found and found.gone):  # else it is just being removed
                     yield batch
 
-    def _batch_task(self, snapshot: _Snapshot, batch: SealedBatch) -> BatchTask:
+    def _batch_task(self, snapshot: Snapshot, batch: SealedBatch) -> BatchTask:
         captures = snapshot.log.account.captures
         segments = {}
         for key, closed in batch.segments.items():
             segments[key] = _wanted(captures[key[0], key[2]].segments[key[1]], closed.row)
         return BatchTask(self._directory, batch.name, batch.parts, segments, batch.is_loose)
 
-    def _doubts(self, snapshot: _Snapshot) -> bool:
+    def _doubts(self, snapshot: Snapshot) -> bool:
         """Whether something is not there that may have moved meanwhile."""
         if not snapshot.counting <= snapshot.after.keys():
             return True
@@ -231,13 +244,13 @@ class _Verification:
                     missing = True
         return missing
 
-    def _report(self, snapshot: _Snapshot) -> Report:
+    def _report(self, snapshot: Snapshot) -> Report:
         log, account = snapshot.log, snapshot.log.account
         self._held = {batch.name: None for batch in self._standing(snapshot)}
         verdicts = [self._judge_capture(snapshot, capture) for capture in account.captures.values()]
         for name in self._held:
             verdicts += self._judge_parts(log, account.batches[name])
-        wanted = snapshot.counting | self._lost(snapshot)
+        wanted = self._allowed(snapshot) | self._lost(snapshot)
         verdicts += judge_manifest(log, snapshot.before, snapshot.after, wanted)
         report = Report(records=log.size, uncovered=log.uncovered, newest_ns=log.time_ns)
         report.is_anchored = bool(self._anchors)
@@ -249,7 +262,11 @@ class _Verification:
         report.verdicts = [self._judge_archive(snapshot, verdicts), *verdicts]
         return report
 
-    def _lost(self, snapshot: _Snapshot) -> set[str]:
+    def _allowed(self, snapshot: Snapshot) -> set[str]:
+        """Batches that may be in the manifest, and have to be as far as they count."""
+        return snapshot.counting
+
+    def _lost(self, snapshot: Snapshot) -> set[str]:
         """The last batch, if it is in the manifest no more: its segments have been let go since it was there."""
         account = snapshot.log.account
         last = account.batches.get(account.last_batch)
@@ -258,7 +275,7 @@ class _Verification:
         found = [self._segments.get(key) for key in last.segments if key not in snapshot.places]
         return {last.name} if any(one is None or not one.is_there for one in found) else set()
 
-    def _judge_capture(self, snapshot: _Snapshot, capture: Capture) -> Verdict:
+    def _judge_capture(self, snapshot: Snapshot, capture: Capture) -> Verdict:
         findings = list(capture.findings)
         for segment in capture.segments.values():
             for name in self._held.keys() & set(snapshot.places.get(segment.key, ())):
@@ -268,7 +285,7 @@ class _Verification:
         anchor = snapshot.log.anchor_of(capture.last)
         return judge(capture.process, "journal", anchor, capture.events, findings, _say_lost(snapshot, capture))
 
-    def _live_findings(self, snapshot: _Snapshot, segment: SealedSegment) -> list[Finding]:
+    def _live_findings(self, snapshot: Snapshot, segment: SealedSegment) -> list[Finding]:
         """What is wrong with a segment that the journal has to have."""
         process, sequence, _ = segment.key
         found = self._segments.get(segment.key)
@@ -294,7 +311,7 @@ class _Verification:
                 part.path, "part", log.anchor_of(batch.number), events, found.parts.get(part.path, ()), note
             )
 
-    def _judge_archive(self, snapshot: _Snapshot, verdicts: list[Verdict]) -> Verdict:
+    def _judge_archive(self, snapshot: Snapshot, verdicts: list[Verdict]) -> Verdict:
         log = snapshot.log
         findings = [*log.findings, *log.account.findings]
         for name in snapshot.counting:
@@ -310,7 +327,7 @@ class _Verification:
             anchor = log.anchor_of(0)
         return judge(log.origin or "?", "archive", anchor, events, findings, _say_anchor(anchor, log))
 
-    def _notes(self, snapshot: _Snapshot) -> list[str]:
+    def _notes(self, snapshot: Snapshot) -> list[str]:
         account = snapshot.log.account
         found = []
         if account.found_segments or any(batch.is_loose for batch in account.batches.values()):
@@ -381,7 +398,7 @@ def _say_anchor(anchor: str, log: Checked) -> str:
     return f"{log.by_checkpoint:,} of {log.size:,} records are those of the given checkpoint; newest of {newest}"
 
 
-def _say_lost(snapshot: _Snapshot, capture: Capture) -> str:
+def _say_lost(snapshot: Snapshot, capture: Capture) -> str:
     """What of a journal is not there, with a record that says why."""
     evicted = sum(segment.count for segment in capture.segments.values() if segment.gone)
     dropped = 0

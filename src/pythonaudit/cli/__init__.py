@@ -7,8 +7,8 @@ One verb is one module, `cmd_VERB.py`, with two functions:
 
 `VERBS` below lists them. A verb is imported when it is called for, and only that one; nothing heavy is
 imported before a verb needs it, because start-up time is felt and because the base installation has no
-dependency. `args.dir` (a `Path`) is always there: `--dir`, else `PYTHONAUDIT_DIR` (also one that the recorder
-hides from this process, `ourselves.py`), else the default.
+dependency. `args.dir` (a `Path`, or a `BucketAddress`) is always there: `--dir`, else `PYTHONAUDIT_DIR` (also
+one that the recorder hides from this process, `ourselves.py`), else the default.
 
 Data goes to stdout, the rest to stderr. Exit status: 0 done; 1 the answer is no; 2 wrong usage; 3 could not;
 130 interrupted; 141 whoever read our output has gone. An error is one line on stderr: what, where, what to do.
@@ -25,7 +25,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from pythonaudit.cli import access
 from pythonaudit.cli.ourselves import environment_in_force
@@ -53,11 +53,20 @@ VERBS: Mapping[str, str] = {
     "bench": "measure what recording costs here, beside what one would use instead",
 }
 
+if TYPE_CHECKING:
+    from pythonaudit.archive.address import BucketAddress
+
 # What the extra `tools` brings: the verbs that need these say so where they are missing.
-TOOLS = frozenset({"cryptography", "duckdb", "numpy", "orjson", "prometheus_client", "pyarrow", "rich", "tomli"})
+TOOLS = frozenset(
+    {"botocore", "cryptography", "duckdb", "numpy", "orjson", "prometheus_client", "pyarrow", "rich", "tomli"}
+)
 
 INTERRUPTED = 130
+_BUCKET = "s3://"
 PIPE_CLOSED = 141
+
+#: The verbs that answer for all hosts in a bucket (`--dir s3://…`); the others work with what is on this one.
+OF_BUCKETS = frozenset({"log", "stats", "who", "tree", "stacks", "diff", "sql", "verify"})
 
 
 class Verb(Protocol):
@@ -220,6 +229,10 @@ def _dispatch(argv: Sequence[str]) -> int:
     _add_directory(verb_parser, default=top.dir)
     verb.add_arguments(verb_parser)
     args = verb_parser.parse_args(line.rest)
+    if not isinstance(args.dir, Path) and line.verb not in OF_BUCKETS:
+        able = ", ".join(verb for verb in VERBS if verb in OF_BUCKETS)
+        hint = f"name one with --dir DIR; of a bucket there are {able}"
+        raise UsageError(f"{args.dir}: '{line.verb}' works with a directory of this host", hint=hint)
     access.announce(line.verb, line.rest)
     return verb.run(args)
 
@@ -239,15 +252,24 @@ def _top_parser() -> Parser:
     parser.epilog = "commands:\n" + "\n".join(f"  {verb:<10} {summary}" for verb, summary in VERBS.items())
     parser.epilog += "\n\n'pythonaudit COMMAND --help' says what a command takes."
     parser.add_argument("--version", action=_Version, help="print the version and end")
-    _add_directory(parser, default=default_directory(environment_in_force(), os.geteuid()))
+    environment = environment_in_force()
+    if environment.get("PYTHONAUDIT_DIR", "").startswith(_BUCKET):
+        _add_directory(parser, default=_directory(environment["PYTHONAUDIT_DIR"]))
+    else:
+        _add_directory(parser, default=default_directory(environment, os.geteuid()))
     return parser
 
 
-def _add_directory(parser: argparse.ArgumentParser, default: Path) -> None:
-    parser.add_argument("--dir", type=_directory, default=default, metavar="DIR", help="where recordings are kept")
+def _add_directory(parser: argparse.ArgumentParser, default: Path | BucketAddress) -> None:
+    help_dir = "where recordings are kept: a directory, or s3://BUCKET/PREFIX"
+    parser.add_argument("--dir", type=_directory, default=default, metavar="DIR", help=help_dir)
 
 
-def _directory(text: str) -> Path:
+def _directory(text: str) -> Path | BucketAddress:
+    if text.startswith(_BUCKET):
+        from pythonaudit.archive.address import parse_bucket
+
+        return parse_bucket(text)
     return Path(text).absolute()  # a recorded command may go elsewhere
 
 

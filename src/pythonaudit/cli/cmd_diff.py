@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the differences; 1 with `--fail` if something is new, else 0."""
-    journal = filters.open_journal(args.dir)
+    journal = filters.open_journal(args.dir, args)
     sides = find_sides(journal, args, (args.before, args.after), time.time_ns())
     is_runs = all(side.run is not None for side in sides)
     before, after = ((side, read_side(journal, side, is_runs)) for side in sides)

@@ -58,9 +58,11 @@ def run(args: argparse.Namespace) -> int:
     is_binary = args.format in tables.BINARY
     if args.follow and is_binary:
         raise UsageError(f"--format {args.format} and --follow do not go together", hint="follow with jsonl")
+    if args.follow and not isinstance(args.dir, Path):
+        raise UsageError(f"{args.dir}: nobody records into a bucket", hint="--follow is for a directory")
     if args.follow:
         _await_journal(args.dir)
-    journal = filters.open_journal(args.dir)
+    journal = filters.open_journal(args.dir, args)
     selection = filters.select(journal, args, time.time_ns())
     if args.follow:
         _write(access.counted(selection.follow(journal, args.n, threading.Event())), args.format, at_once=True)
@@ -78,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         heads = [head for head in journal.heads() if head.header.process.hex() != selection.wanted.without]
         is_any = heads or (journal.archived and any(journal.archived.known()))
         known = "no event matches" if is_any else "no event is recorded"
-        say(f"{known} in {journal.directory}")
+        say(f"{known} in {journal.name}")
     heads = journal.heads()
     _say_losses(journal, heads, selection)
     _say_missing(journal, heads, selection)

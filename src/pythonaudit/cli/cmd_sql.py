@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 
 from pythonaudit.cli import access, filters, tables
 from pythonaudit.cli.ourselves import own_process
@@ -26,13 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     help_query = "in the SQL of DuckDB; it reads the views and nothing else"
     parser.add_argument("query", type=filters.plain, metavar="SELECT", help=help_query)
     tables.add_format(parser)
+    filters.add_reach(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the rows; always 0."""
-    journal = filters.open_journal(args.dir)
+    journal = filters.open_journal(args.dir, args)
+    reach = filters.select_reach(args, time.time_ns())
+    wanted = EventFilter(
+        since_ns=reach.since_ns, until_ns=reach.until_ns, hosts=reach.hosts, without=own_process()
+    )
     with (
-        connect(journal, EventFilter(without=own_process())) as connection,
+        connect(journal, wanted) as connection,
         Result(connection, args.query, "sql") as result,
     ):
         access.shown(tables.write(result, args.format), "rows")

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Writes the stacks; always 0."""
     from pythonaudit.query.callers import read_tree
 
-    journal = filters.open_journal(args.dir)
+    journal = filters.open_journal(args.dir, args)
     selection = filters.select(journal, args, time.time_ns())
     with selection.connect(journal) as connection:
         tree = read_tree(connection, selection.query(), args.by)

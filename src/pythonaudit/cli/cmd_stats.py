@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the counts; always 0."""
-    journal = filters.open_journal(args.dir)
+    journal = filters.open_journal(args.dir, args)
     selection = filters.select(journal, args, time.time_ns())
     with selection.connect(journal) as connection:
         asked = (connection, selection.query(), journal.survey(), selection.wanted, selection.where is None)

@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the tree; always 0."""
-    journal = filters.open_journal(args.dir)
+    journal = filters.open_journal(args.dir, args)
     selection = filters.select(journal, args, time.time_ns())
     processes, spawns = load(journal, EventFilter(without=selection.wanted.without))
     programs = Programs(os.environ.get("PATH", os.defpath))

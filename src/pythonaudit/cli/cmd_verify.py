@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from pythonaudit.archive.address import BucketAddress
 from pythonaudit.archive.verify import Report, verify
 from pythonaudit.cli import filters
 from pythonaudit.cli.render import Output, Screen, json_line, neutralise, progress
 from pythonaudit.errors import FormatError, UsageError
 from pythonaudit.integrity import notes
-from pythonaudit.integrity.verdicts import KEY, NO_ANCHOR, Verdict
+from pythonaudit.integrity.verdicts import CHECKPOINT, KEY, NO_ANCHOR, Verdict
 from pythonaudit.integrity.verify import Anchors, parse_outside
 from pythonaudit.journal.decode import format_time
 
@@ -25,14 +27,19 @@ and events; nothing is written, and it works offline, on a copy ('cp -a'), and w
 A key ('pythonaudit keys export') shows what was changed, and everything that was signed anew. A checkpoint
 (a copy of DIR/seal/checkpoint) shows as well that nothing of what it covers was cut off. Keep both elsewhere.
 
+Of a bucket (--dir s3://BUCKET/PREFIX) every log in it is verified, each against the keys and checkpoints that are its
+own; a host that has stopped sending, and a log that a key was given for and that is not there, are incomplete.
+
 Exit status: 0 nothing was found; 1 something is tampered with, incomplete or damaged; 2 no key, no checkpoint was
 given; 3 it could not be told.
 
 examples:
   pythonaudit verify --key web-1.vkey
+  pythonaudit --dir s3://audit/fleet verify --key fleet.vkey
   pythonaudit verify --checkpoint /mnt/elsewhere/checkpoint --format jsonl
 """
 _STYLES = {"intact": "green", "self-consistent": "yellow", "incomplete": "red", "tampered": "bold red"}
+_HELD = {NO_ANCHOR: "nothing from outside", KEY: "a key", CHECKPOINT: "a checkpoint"}
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -61,12 +68,56 @@ def run(args: argparse.Namespace) -> int:
     """Verifies; 1 if something was found."""
     keys = tuple(key for said in args.key for key in _load_keys(said))
     anchors = Anchors(keys, tuple(map(_load_checkpoint, args.checkpoint)))
+    if isinstance(args.dir, BucketAddress):
+        return _run_fleet(args, anchors)
     with progress("verifying") as tell:
         report = verify(args.dir, anchors, filters.further_directories(), tell)
     output = Output()
     (_write_lines if args.format == "jsonl" else _write_table)(output, report)
     output.flush()
     return 0 if all(verdict.is_fine for verdict in report.verdicts) else 1
+
+
+def _run_fleet(args: argparse.Namespace, anchors: Anchors) -> int:
+    """Verifies every log in a bucket; 1 if something was found in one of them."""
+    from pythonaudit.archive.fleet_verify import verify_fleet
+    from pythonaudit.archive.objects import Bucket
+
+    output, counts = Output(), Counter[str]()
+    is_fine = True
+    with progress("verifying") as tell:
+        reports = list(verify_fleet(Bucket(args.dir), anchors, time.time_ns(), tell))
+    for sender, report in reports:
+        if args.format == "jsonl":
+            _write_lines(output, report, sender)
+        else:
+            _write_host(output, sender, report)
+        counts[report.verdicts[0].verdict] += 1
+        is_fine &= all(verdict.is_fine for verdict in report.verdicts)
+    if args.format == "table":
+        said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        output.write(f"{_number(len(reports), 'log')}: {said}\n")
+    output.flush()
+    return 0 if is_fine else 1
+
+
+def _write_host(output: Output, sender: str, report: Report) -> None:
+    """One log of a bucket: what is said of it, and each thing that was found."""
+    screen = Screen(output.is_terminal)
+    whole = report.verdicts[0]
+    word = screen.paint(f"{whole.verdict:<15}", _STYLES[whole.verdict])
+    name = neutralise(sender or whole.subject)
+    output.write(f"{word}  {name}: {_summary(report)}, held against {_HELD[whole.anchor]}\n")
+    _write_bad(output, screen, report)
+    for line in report.notes:
+        output.write(f"    {neutralise(line)}\n")
+
+
+def _write_bad(output: Output, screen: Screen, report: Report) -> None:
+    for one in report.verdicts:
+        if not one.is_fine:
+            word = screen.paint(f"{one.verdict:<10}", _STYLES[one.verdict])
+            output.write(f"  {word}  {one.kind:<7}  {neutralise(one.subject)}: {neutralise(one.reason)}\n")
 
 
 def _load_keys(said: str) -> list[notes.PublicKey]:
@@ -103,9 +154,9 @@ def _load_checkpoint(path: Path) -> str:
     return note
 
 
-def _write_lines(output: Output, report: Report) -> None:
+def _write_lines(output: Output, report: Report, sender: str | None = None) -> None:
     for verdict in report.verdicts:
-        said = asdict(verdict)
+        said = asdict(verdict) | ({} if sender is None else {"sender": sender})
         if verdict.kind == "archive":
             said |= {"records": report.records, "uncovered": report.uncovered, "unsealed": report.unsealed}
             said |= {"newest": format_time(report.newest_ns).decode(), "notes": report.notes}
@@ -116,10 +167,7 @@ def _write_table(output: Output, report: Report) -> None:
     screen = Screen(output.is_terminal)
     whole = report.verdicts[0]
     output.write(f"{screen.paint(whole.verdict, _STYLES[whole.verdict])}: {_summary(report)}\n")
-    bad = [verdict for verdict in report.verdicts if not verdict.is_fine]
-    for one in bad:
-        word = screen.paint(f"{one.verdict:<10}", _STYLES[one.verdict])
-        output.write(f"  {word}  {one.kind:<7}  {neutralise(one.subject)}: {neutralise(one.reason)}\n")
+    _write_bad(output, screen, report)
     for line in [*report.notes, *_unsealed(report), _anchored(report.verdicts[0], report)]:
         output.write(f"{neutralise(line)}\n")
 
@@ -128,7 +176,9 @@ def _summary(report: Report) -> str:
     whole = report.verdicts[0]
     journals, parts = (_of_kind(report.verdicts, kind) for kind in ("journal", "part"))
     text = f"{_number(whole.events, 'event')} of {_number(journals, 'journal')}, {_number(parts, 'part')}, "
-    newest = format_time(report.newest_ns).decode()[:19] + "Z" if report.newest_ns else "no time"
+    if not report.newest_ns:
+        return f"{text}no record"
+    newest = format_time(report.newest_ns).decode()[:19] + "Z"
     return f"{text}{_number(report.records, 'record')}; newest of {newest}, {_age(report.newest_ns)} ago"
 
 

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints who did it; always 0."""
-    journal = filters.open_journal(args.dir)
+    journal = filters.open_journal(args.dir, args)
     selection = filters.select(journal, args, time.time_ns())
     query = build_query(args.act, args.pattern, selection.query())
     with selection.connect(journal) as connection, Result(connection, query, "--where") as result:
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if found >= 0:
         access.shown(found, "rows")
     if not found:
-        say(f"nobody {args.act} {args.pattern} in {journal.directory}")
+        say(f"nobody {args.act} {args.pattern} in {journal.name}")
     return 0
 
 

@@ -15,12 +15,15 @@ import difflib
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pythonaudit import catalog
+from pythonaudit.archive.address import BucketAddress
+from pythonaudit.archive.bucket import Scope
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.archive.reader import ArchivedSegments
 from pythonaudit.cli import access
@@ -42,7 +45,20 @@ _RUNS_NAMED = 5
 _CATEGORIES = (APPLICATION, *catalog.CATEGORIES)
 _SOURCES = tuple(layout.SOURCES.values())
 _NAMES = (
-    *("event", "category", "source", "since", "until", "run", "process", "pid", "path", "package", "context"),
+    *(
+        "event",
+        "category",
+        "source",
+        "since",
+        "until",
+        "run",
+        "host",
+        "process",
+        "pid",
+        "path",
+        "package",
+        "context",
+    ),
     *("text", "where"),
 )
 
@@ -61,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--source", action="append", choices=_SOURCES, help="who raised it")
     add("--since", metavar="TIME", help="2026-11-22T14:30:00Z, 2026-11-22, 15m, 2d (ago) or today")
     add("--until", metavar="TIME", help="the same; the moment itself is out")
+    add("--host", action="append", type=plain, metavar="GLOB", help="name of the host: 'web-*'")
     add("--run", action="append", type=plain, metavar="LABEL", help="label of 'pythonaudit run', or 'last'")
     add("--process", action="append", metavar="HEX", type=_hex, help="id of a process, or its beginning")
     add("--pid", action="append", metavar="PID", type=_number, help="process id")
@@ -91,6 +108,28 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def add_reach(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say how much is read at all, for verbs whose rows others choose."""
+    group = parser.add_argument_group("reach", "What has nothing of these hosts or that time need not be read.")
+    group.add_argument("--host", action="append", type=plain, metavar="GLOB", help="name of the host: 'web-*'")
+    group.add_argument("--since", metavar="TIME", help="2026-11-22T14:30:00Z, 2026-11-22, 15m, 2d (ago) or today")
+    group.add_argument("--until", metavar="TIME", help="the same")
+
+
+def select_reach(args: argparse.Namespace | None, now_ns: int) -> Scope:
+    """How much of a bucket has to be looked at for what is asked.
+
+    Raises:
+        UsageError: a moment cannot be read.
+    """
+    return Scope(
+        since_ns=_moment("--since", getattr(args, "since", None), now_ns),
+        until_ns=_moment("--until", getattr(args, "until", None), now_ns),
+        hosts=tuple(getattr(args, "host", None) or ()),
+        processes=tuple(getattr(args, "process", None) or ()),
+    )
+
+
 def plain(text: str) -> str:
     """A word that UTF-8 can hold: what is none is written out (`\\udcff`), as names of events have it; for argparse."""
     return text.encode("utf-8", "backslashreplace").decode()
@@ -108,11 +147,27 @@ def further_directories() -> list[Path]:
     return files.runtime_directories(os.environ.get("XDG_RUNTIME_DIR"), os.geteuid())
 
 
-def open_journal(directory: Path) -> Journal:
-    """The journal of a directory with its archive, and what processes of this user kept elsewhere in need.
+def open_journal(directory: Path | BucketAddress, args: argparse.Namespace | None = None) -> Journal:
+    """The journal of a directory with its archive, and what processes of this user kept elsewhere in need; or all
+    archives in a bucket.
 
-    That it is read is recorded.
+    That a directory is read is recorded; of a bucket, whoever serves it records that.
+
+    Args:
+        directory: `args.dir`.
+        args: what is asked, with the options of `add_arguments` or `add_reach`: no more of a bucket is looked at.
+
+    Raises:
+        UsageError: a moment cannot be read.
+        StoreError: the bucket cannot be reached.
     """
+    if isinstance(directory, BucketAddress):
+        from pythonaudit.archive.cache import Cache, cache_directory
+        from pythonaudit.archive.fleet import FleetJournal
+        from pythonaudit.archive.objects import Bucket
+
+        reach = select_reach(args, time.time_ns())
+        return FleetJournal(Bucket(directory), reach, Cache(cache_directory(os.environ)))
     access.begin(directory)
     return Journal(directory, further_directories(), ArchivedSegments(Archive(directory)))
 
@@ -190,6 +245,7 @@ def select(journal: Journal, args: argparse.Namespace, now_ns: int) -> Selection
         since_ns=_moment("--since", args.since, now_ns),
         until_ns=_moment("--until", args.until, now_ns),
         runs=tuple(_run(journal, label, getattr(args, "follow", False)) for label in args.run or ()),
+        hosts=tuple(args.host or ()),
         processes=tuple(args.process or ()),
         pids=tuple(args.pid or ()),
         paths=tuple(args.path or ()),
@@ -223,7 +279,7 @@ def last_run(journal: Journal) -> str:
     """
     runs = find_runs(journal)
     if not runs:
-        raise PythonAuditError(f"no run is recorded in {journal.directory}", hint=HOW_TO_RUN)
+        raise PythonAuditError(f"no run is recorded in {journal.name}", hint=HOW_TO_RUN)
     return runs[-1]
 
 

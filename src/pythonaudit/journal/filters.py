@@ -41,6 +41,10 @@ class Identified(Protocol):
     def run(self) -> str | None:
         """The label of its run."""
 
+    @property
+    def host(self) -> str | None:
+        """Where it ran; None: unknown."""
+
 
 class Begun(Protocol):
     """What a segment is known by: `Header`, and what was made of one."""
@@ -69,6 +73,7 @@ class EventFilter:
         since_ns: the first instant, nanoseconds since 1970.
         until_ns: the first instant that is too late.
         runs: labels of runs.
+        hosts: globs on the name of the host.
         processes: ids, or the beginnings of ids.
         pids: process ids in their own namespace.
         paths: globs on any argument that is a path or a list of them, as given or seen from the current directory.
@@ -86,6 +91,7 @@ class EventFilter:
     since_ns: int | None = None
     until_ns: int | None = None
     runs: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     processes: tuple[str, ...] = ()
     pids: tuple[int, ...] = ()
     paths: tuple[str, ...] = ()
@@ -110,6 +116,7 @@ class EventFilter:
         """Whether events of this process can be wanted."""
         return (
             (not self.runs or process.run in self.runs)
+            and (self._hosts is None or self._hosts.match(process.host or "") is not None)
             and (not self.processes or process.id.startswith(self.processes))
             and (not self.pids or process.pid in self.pids)
             and process.id != self.without
@@ -216,6 +223,10 @@ class EventFilter:
     @cached_property
     def _names(self) -> re.Pattern[str] | None:
         return compile_globs(self.names)
+
+    @cached_property
+    def _hosts(self) -> re.Pattern[str] | None:
+        return compile_globs(self.hosts)
 
     @cached_property
     def _paths(self) -> re.Pattern[str] | None:

@@ -116,6 +116,7 @@ class Journal:
 
     def __init__(self, directory: Path | str, more: Iterable[Path] = (), archived: Archived | None = None) -> None:
         self.directory = Path(directory)
+        self.name = str(directory)  # for people
         self._more = tuple(more)
         self.archived = archived
         self._damage: dict[Damage, None] = {}

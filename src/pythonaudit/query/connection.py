@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -75,15 +76,10 @@ def connect(
     watch(connection)
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"SET memory_limit = '{MEMORY}'")
-    parts = {
-        table: [
-            archive.path(part)
-            for entry in entries
-            for part in entry.of(table)
-            if _can_hold(entry, part, wanted) and is_sound(archive, part)
-        ]
-        for table in schema.TABLES
-    }
+    named = [part for entry in entries for part in entry.parts if _can_hold(entry, part, wanted)]
+    archive.fetch_all(named)
+    sound = [part for part in named if is_sound(archive, part)]
+    parts = {table: [archive.path(part) for part in sound if part.table == table] for table in schema.TABLES}
     _allow(connection, [path for paths in parts.values() for path in paths])
     is_archived = any(process == wanted.without for (process, *_), _ in archived.known()) if archived else False
     for table, columns in schema.TABLES.items():
@@ -132,6 +128,8 @@ def _can_hold(entry: Entry, part: Part, wanted: EventFilter) -> bool:
         return any(_can_hold(entry, events, wanted) for events in entry.of("events"))
     if part.begin_ns is None or part.end_ns is None:
         return True
+    if wanted.hosts and not any(fnmatchcase(part.host or "", glob) for glob in wanted.hosts):
+        return False
     return (wanted.until_ns is None or part.begin_ns < wanted.until_ns) and (
         wanted.since_ns is None or part.end_ns >= wanted.since_ns
     )

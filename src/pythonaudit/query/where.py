@@ -41,6 +41,8 @@ def _conditions(wanted: EventFilter) -> Iterable[str]:
         yield f"time <= make_timestamptz({wanted.until_ns // 1000}) AND time_ns < {wanted.until_ns}"
     if wanted.runs:
         yield _among("run", wanted.runs)
+    if wanted.hosts:
+        yield matches("coalesce(host, '')", wanted.hosts)
     if wanted.processes:
         yield _any(f"starts_with(process, {literal(beginning)})" for beginning in wanted.processes)
     if wanted.pids:
