@@ -64,7 +64,7 @@ def _case(
 def _numbers(rules: Sequence[Rule], numbers: Sequence[int]) -> str:
     """Which of some rules hold, as a list."""
     each = ", ".join(f"CASE WHEN {rules[number].sql} THEN {number} END" for number in numbers)
-    return f"[number::INTEGER for number in [{each}] if number IS NOT NULL]"
+    return f"[one::INTEGER for one in [{each}] if one IS NOT NULL]"
 
 
 def _names(names: Iterable[str]) -> str:
