@@ -41,7 +41,9 @@ HOMES = {
     "pyarrow": {"archive", "journal", "query"},
     "prometheus_client": {"agent"},
     "rich": {"cli"},
+    "sigma": {"detect"},
     "tomli": {"agent"},  # tomllib, before 3.11
+    "yaml": {"detect"},
 }
 #: What the recorder may import in somebody else's process: what `site` has imported anyway.
 RECORDER_STDLIB = {"builtins", "io", "os", "site", "stat", "sys"}

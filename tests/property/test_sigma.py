@@ -13,18 +13,39 @@ from tests.sigma_corpus import EVENTS, TEXTS, compiled, matching
 from tests.sigma_evaluator import matches
 
 FIELDS = (
-    *("fields.a", "fields.b", "fields.a.b", "fields.a.c", "args", "args.0", "args.7", "exe", "user", "event", "cwd"),
+    *(
+        "fields.a",
+        "fields.b",
+        "fields.a.b",
+        "fields.a.c",
+        "args",
+        "args.0",
+        "args.7",
+        "exe",
+        "user",
+        "event",
+        "cwd",
+    ),
     *("stack", "stack.file", "stack.function", "package.name", "context.request", "argv", "pid", "uid"),
 )
 NETWORKS = ("10.0.0.0/8", "10.0.0.1/32", "::/0", "fe80::/10", "0.0.0.0/0")
 EXPRESSIONS = ("a", "^a", "b$", "a.b", "[^a]", "^$", "a|B", "(?:ab)+", "\\d", "\\.", "^.b", "a\\\\b", "'")
 TEXT_MODIFIERS = (
     *("", "|contains", "|startswith", "|endswith", "|cased", "|contains|cased", "|all", "|contains|all", "|neq"),
-    *("|windash", "|windash|contains", "|windash|contains|all", "|base64", "|base64|contains", "|base64offset|contains"),
+    *(
+        "|windash",
+        "|windash|contains",
+        "|windash|contains|all",
+        "|base64",
+        "|base64|contains",
+        "|base64offset|contains",
+    ),
     *("|wide", "|wide|contains", "|wide|base64offset|contains"),
 )
 
-patterns = st.lists(st.sampled_from((*TEXTS, "*", "?", "\\*", "\\?", "\\\\", "\\")), min_size=1, max_size=3).map("".join)
+patterns = st.lists(st.sampled_from((*TEXTS, "*", "?", "\\*", "\\?", "\\\\", "\\")), min_size=1, max_size=3).map(
+    "".join
+)
 fields = st.sampled_from(FIELDS)
 
 
@@ -97,6 +118,10 @@ def test_sql_says_what_the_rule_means(detection: dict[str, Any]) -> None:
 @pytest.mark.parametrize("field", FIELDS)
 def test_the_corpus_has_both(field: str) -> None:
     """Some events have the field and some have not, so that what is said of either is put to the test."""
-    there = {place for place, event in enumerate(EVENTS) if matches(event, {"x": {field + "|exists": True}, "condition": "x"})}
+    there = {
+        place
+        for place, event in enumerate(EVENTS)
+        if matches(event, {"x": {field + "|exists": True}, "condition": "x"})
+    }
     assert len(there) < len(EVENTS) or field == "event"
     assert there or field == "args.7"

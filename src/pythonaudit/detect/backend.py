@@ -215,7 +215,9 @@ class AuditBackend(Backend):
         tests = []
         for column in fields.SEARCHED:
             some = SigmaString()
-            escaped = (_escape_json(part) if column != "event" and isinstance(part, str) else part for part in around)
+            escaped = (
+                _escape_json(part) if column != "event" and isinstance(part, str) else part for part in around
+            )
             some.s = list(escaped)
             tests.append(f"coalesce({text_test(some, is_cased)(column)}, false)")
         return join("OR", tests)
@@ -281,7 +283,9 @@ class AuditBackend(Backend):
             raise Refused("a moment is compared by its parts: time|hour, time|day, …", cond.field)
         is_exact = isinstance(number, int) and abs(number) < _INT64
         if field.kind == fields.NUMBER:
-            return f"coalesce({field.sql} {operator} {number if is_exact else f'{float(number)!r}::DOUBLE'}, false)"
+            return (
+                f"coalesce({field.sql} {operator} {number if is_exact else f'{float(number)!r}::DOUBLE'}, false)"
+            )
         wanted = f"{float(number)!r}::DOUBLE"
         return self._holds(cond, lambda text: f"{number_of(text)} {operator} {wanted}")
 

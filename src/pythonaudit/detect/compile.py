@@ -91,7 +91,9 @@ def _compile_rule(document: Document, backend: AuditBackend) -> Rule:
             raise document.refuse(f"a rule needs {key!r}")
     for text in _texts(document.content["detection"], "condition"):
         if len(text) > _CONDITION_CHARACTERS:
-            raise document.refuse(f"a condition has at most {_CONDITION_CHARACTERS:,} characters", "detection", "condition")
+            raise document.refuse(
+                f"a condition has at most {_CONDITION_CHARACTERS:,} characters", "detection", "condition"
+            )
     rule = SigmaRule.from_dict(document.content)
     reason = why_not(rule)
     if reason:
@@ -129,7 +131,9 @@ def _compile_correlation(document: Document) -> Correlation:
     kind, condition = rule.type, rule.condition
     extended = condition if isinstance(condition, SigmaExtendedCorrelationCondition) else None
     if extended and kind == _ORDERED:
-        raise document.refuse("an order cannot be told of 'and', 'or', 'not'; list the rules", "correlation", "condition")
+        raise document.refuse(
+            "an order cannot be told of 'and', 'or', 'not'; list the rules", "correlation", "condition"
+        )
     written = [reference.reference for reference in rule.rules or ()]
     references = tuple(written or (extended.get_referenced_rules() if extended else ()))
     if not references:
@@ -139,20 +143,25 @@ def _compile_correlation(document: Document) -> Correlation:
         raise document.refuse("an order is of all the rules; leave the condition out", "correlation", "condition")
     if kind in _COUNTED and simple is not None and simple.fieldref is not None:
         raise document.refuse(f"{kind.name.lower()} counts events, not fields", "correlation", "condition")
-    if kind == SigmaCorrelationType.VALUE_PERCENTILE and not 0 <= (simple.percentile or -1) <= 100:
+    percentile = None if simple is None else simple.percentile
+    if kind == SigmaCorrelationType.VALUE_PERCENTILE and (percentile is None or not 0 <= percentile <= 100):
         raise document.refuse("value_percentile needs 'percentile', 0 to 100", "correlation", "condition")
     wanted = simple.fieldref if simple is not None else None
     names = [wanted] if isinstance(wanted, str) else list(wanted or ())
     if len(names) > 1 and kind != SigmaCorrelationType.VALUE_COUNT:
         raise document.refuse("one field only", "correlation", "condition")
-    aliases = {alias.alias: {ref.reference: field for ref, field in alias.mapping.items()} for alias in rule.aliases}
+    aliases = {
+        alias.alias: {ref.reference: field for ref, field in alias.mapping.items()} for alias in rule.aliases
+    }
 
     def fields_of(reference: str, asked: Iterable[str], key: str) -> tuple[str, ...]:
         found = []
         for name in asked:
             field = aliases[name].get(reference) if name in aliases else name
             if field is None or find_field(field) is None:
-                said = f"alias {name!r} says nothing of {reference!r}" if field is None else f"{field!r} is no field"
+                said = (
+                    f"alias {name!r} says nothing of {reference!r}" if field is None else f"{field!r} is no field"
+                )
                 raise document.refuse(said, "correlation", "aliases" if name in aliases else key)
             found.append(field)
         return tuple(found)
@@ -166,7 +175,7 @@ def _compile_correlation(document: Document) -> Correlation:
         ">=" if simple is None else _OPERATORS[simple.op.name],
         0 if simple is None else simple.count,
         tuple(fields_of(reference, names, "condition") for reference in references),
-        None if simple is None else simple.percentile,
+        percentile,
         None if extended is None else _tree(extended.parsed, references),
         rule.generate,
     )

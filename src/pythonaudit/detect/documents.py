@@ -33,7 +33,7 @@ class Document:
         file: name of the file, for complaints.
         line: on which it begins, from 1.
         content: its keys and values.
-        lines: of each key, by the keys that lead to it.
+        lines: of each key, by the keys (and places in lists) that lead to it.
     """
 
     file: str
@@ -115,8 +115,9 @@ def _load(text: str, file: str) -> Iterator[Document]:
 
 def _find_lines(node: yaml.Node, keys: tuple[str, ...], lines: dict[tuple[str, ...], int], file: str) -> None:
     if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _find_lines(item, keys, lines, file)
+        for at, item in enumerate(node.value):
+            lines[(*keys, str(at))] = item.start_mark.line + 1
+            _find_lines(item, (*keys, str(at)), lines, file)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()

@@ -120,7 +120,9 @@ _LISTS_OF = {
 }
 
 FIELDS: Mapping[str, Field] = {
-    "time": Field("time", MOMENT, "when; with the modifiers `minute`, `hour`, `day`, `week`, `month`, `year`, in UTC"),
+    "time": Field(
+        "time", MOMENT, "when; with the modifiers `minute`, `hour`, `day`, `week`, `month`, `year`, in UTC"
+    ),
     **{name: Field(sql, TEXT, meaning) for name, (sql, meaning) in _TEXTS_OF.items()},
     **{name: Field(sql, NUMBER, meaning) for name, (sql, meaning) in _NUMBERS_OF.items()},
     **{name: Field(sql, TEXTS, meaning) for name, (sql, meaning) in _LISTS_OF.items()},
@@ -154,7 +156,9 @@ def find_field(name: str) -> Field | None:
     sql = _values(column, whole)
     if "." in key:
         down = "$" + "".join(f'."{part}"' for part in key.split("."))
-        sql = f"CASE WHEN json_type({column}, {literal(whole)}) IS NULL THEN {_values(column, down)} ELSE {sql} END"
+        sql = (
+            f"CASE WHEN json_type({column}, {literal(whole)}) IS NULL THEN {_values(column, down)} ELSE {sql} END"
+        )
     return Field(sql, TEXTS, OPEN[f"{column}."])
 
 

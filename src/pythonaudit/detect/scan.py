@@ -57,7 +57,9 @@ def _case(
 ) -> str:
     """An expression for each branch: the rules that can match any event are in all of them."""
     other = make(rest) if rest else nothing
-    whens = [f"WHEN lower(event) IN ({_names(names)}) THEN {make([*rest, *numbers])}" for names, numbers in branches]
+    whens = [
+        f"WHEN lower(event) IN ({_names(names)}) THEN {make([*rest, *numbers])}" for names, numbers in branches
+    ]
     return f"CASE {' '.join(whens)} ELSE {other} END" if whens else other
 
 

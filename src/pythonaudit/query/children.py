@@ -85,5 +85,3 @@ def _words(value: Any) -> tuple[str, ...]:
 
 def _resolve(program: str) -> str:
     return program if "/" in program else _BIN + program
-
-

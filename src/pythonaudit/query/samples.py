@@ -52,7 +52,9 @@ def load_samples(data: bytes, file: str) -> list[Sample]:
         try:
             event = json.loads(line)
         except ValueError as error:
-            raise UsageError(f"{file}:{number}: no JSON: {error}", hint="'log --format jsonl' prints such lines") from None
+            raise UsageError(
+                f"{file}:{number}: no JSON: {error}", hint="'log --format jsonl' prints such lines"
+            ) from None
         if not isinstance(event, dict) or not isinstance(event.get("event"), str):
             raise UsageError(f"{file}:{number}: no event", hint="'log --format jsonl' prints such lines")
         found.append(event)
@@ -73,7 +75,9 @@ def open_samples(events: Sequence[Sample]) -> Connection:
         raise UsageError(f"an event has a value of another type than events have: {error}") from None
     numbers = pa.table({"at": pa.array(range(len(stacks)), pa.int64()), "stack": pa.array(stacks, pa.string())})
     text = resources.files(__package__).joinpath("views/events.sql").read_text("utf-8")
-    view = text.replace("stack_frames(batch, stack)", "(SELECT s.stack FROM stacks_at_hand s WHERE s.at = e.stack)")
+    view = text.replace(
+        "stack_frames(batch, stack)", "(SELECT s.stack FROM stacks_at_hand s WHERE s.at = e.stack)"
+    )
     connection = open_scratch({"all_events": table, "stacks_at_hand": numbers})
     connection.execute(view.replace("FROM all_events", "FROM all_events AS e"))
     return connection
