@@ -106,7 +106,7 @@ detections = st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=120 * SOAK, deadline=None, database=None, derandomize=SOAK == 1,
+    max_examples=80 * SOAK, deadline=None, database=None, derandomize=SOAK == 1,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 @given(detections)

@@ -63,6 +63,9 @@ FALSE = "false"
 # Computed in Python, or taken out of JSON.
 _DEAR = re.compile(r"\b(?:json_\w+|child_\w+|in_network)\(|\bfull_(?:path|target)\b")
 
+Leaf = Any
+"""A field and a value, or a keyword; of which type the value is, pySigma has looked at."""
+
 Test = Callable[[str], str]
 """An expression of a text to one of truth; null counts as false."""
 
@@ -77,7 +80,7 @@ class Refused(Exception):
 
     def __init__(self, reason: str, field: str | None = None) -> None:
         super().__init__(reason)
-        self.field = field
+        self.reason, self.field = reason, field  # pySigma adds words of its own to what is raised
 
 
 class AuditBackend(Backend):
@@ -116,62 +119,44 @@ class AuditBackend(Backend):
     def _parts(self, cond: ConditionItem, state: ConversionState) -> list[str]:
         return [self.convert_condition(part, state) for part in cond.args]
 
-    def convert_condition_field_eq_val_str(
-        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
-    ) -> str:
+    def convert_condition_field_eq_val_str(self, cond: Leaf, state: ConversionState) -> str:
         """A text, in any case."""
         return self._holds(cond, text_test(self._text(cond.value, cond.field), is_cased=False))
 
-    def convert_condition_field_eq_val_str_case_sensitive(
-        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
-    ) -> str:
+    def convert_condition_field_eq_val_str_case_sensitive(self, cond: Leaf, state: ConversionState) -> str:
         """A text, exactly."""
         return self._holds(cond, text_test(self._text(cond.value, cond.field), is_cased=True))
 
-    def convert_condition_field_eq_val_num(
-        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
-    ) -> str:
+    def convert_condition_field_eq_val_num(self, cond: Leaf, state: ConversionState) -> str:
         """A number."""
         return self._compare(cond, "=", cond.value.number)
 
-    def convert_condition_field_eq_val_timestamp_part(
-        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
-    ) -> str:
+    def convert_condition_field_eq_val_timestamp_part(self, cond: Leaf, state: ConversionState) -> str:
         """A part of a moment."""
         return self._compare_part(cond, "=", cond.value)
 
-    def convert_condition_field_compare_op_val(
-        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
-    ) -> str:
+    def convert_condition_field_compare_op_val(self, cond: Leaf, state: ConversionState) -> str:
         """More or less than a number."""
         operator = _OPERATORS[cond.value.op]
         if isinstance(cond.value.number, SigmaTimestampPart):
             return self._compare_part(cond, operator, cond.value.number)
         return self._compare(cond, operator, cond.value.number.number)
 
-    def convert_condition_field_eq_val_bool(
-        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
-    ) -> str:
+    def convert_condition_field_eq_val_bool(self, cond: Leaf, state: ConversionState) -> str:
         """True or false, as JSON has it."""
         wanted = quote("true" if cond.value.boolean else "false")
         return self._holds(cond, lambda text: f"lower({text}) = {wanted}")
 
-    def convert_condition_field_eq_val_re(
-        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
-    ) -> str:
+    def convert_condition_field_eq_val_re(self, cond: Leaf, state: ConversionState) -> str:
         """A regular expression."""
         return self._holds(cond, self._expression_test(cond.value, cond.field))
 
-    def convert_condition_field_eq_val_cidr(
-        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
-    ) -> str:
+    def convert_condition_field_eq_val_cidr(self, cond: Leaf, state: ConversionState) -> str:
         """A network."""
         network = quote(str(cond.value.network))
         return self._holds(cond, lambda text: f"in_network({text}, {network})")
 
-    def convert_condition_field_eq_field(
-        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
-    ) -> str:
+    def convert_condition_field_eq_field(self, cond: Leaf, state: ConversionState) -> str:
         """Another field of the same event."""
         reference = cond.value
         other = self._field(reference.field)
@@ -189,25 +174,19 @@ class AuditBackend(Backend):
         inner = f"list_contains([{compare('one', 'two')} for two in {theirs}], true)"
         return f"coalesce(list_contains([{inner} for one in {ours}], true), false)"
 
-    def convert_condition_field_eq_val_null(
-        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
-    ) -> str:
+    def convert_condition_field_eq_val_null(self, cond: Leaf, state: ConversionState) -> str:
         """Nothing: the field is not there, or is null."""
         return f"(NOT {self.convert_condition_field_exists(cond, state)})"
 
-    def convert_condition_field_exists(
-        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
-    ) -> str:
+    def convert_condition_field_exists(self, cond: Leaf, state: ConversionState) -> str:
         """Anything."""
         return self._holds(cond, lambda text: f"{text} IS NOT NULL")
 
-    def convert_condition_field_not_exists(
-        self, cond: ConditionFieldEqualsValueExpression, state: ConversionState
-    ) -> str:
+    def convert_condition_field_not_exists(self, cond: Leaf, state: ConversionState) -> str:
         """Nothing."""
         return self.convert_condition_field_eq_val_null(cond, state)
 
-    def convert_condition_val_str(self, cond: ConditionValueExpression, state: ConversionState) -> str:
+    def convert_condition_val_str(self, cond: Leaf, state: ConversionState) -> str:
         """A keyword."""
         value = self._text(cond.value, None)
         around: list[Any] = [_MULTI, *value.s, _MULTI]
@@ -222,13 +201,13 @@ class AuditBackend(Backend):
             tests.append(f"coalesce({text_test(some, is_cased)(column)}, false)")
         return join("OR", tests)
 
-    def convert_condition_val_num(self, cond: ConditionValueExpression, state: ConversionState) -> str:
+    def convert_condition_val_num(self, cond: Leaf, state: ConversionState) -> str:
         """A number as a keyword: its digits."""
         return self.convert_condition_val_str(
             ConditionValueExpression(SigmaString.from_str(str(cond.value.number))), state
         )
 
-    def convert_condition_val_re(self, cond: ConditionValueExpression, state: ConversionState) -> str:
+    def convert_condition_val_re(self, cond: Leaf, state: ConversionState) -> str:
         """A regular expression as a keyword."""
         test = self._expression_test(cond.value, None)
         return join("OR", [f"coalesce({test(column)}, false)" for column in fields.SEARCHED])
@@ -273,11 +252,11 @@ class AuditBackend(Backend):
                 raise Refused("half of a pair of surrogates is no text", field)
         return value
 
-    def _holds(self, cond: ConditionFieldEqualsValueExpression, test: Test) -> str:
+    def _holds(self, cond: Leaf, test: Test) -> str:
         """That a test holds of one of a field's values."""
         return holds(self._field(cond.field), test)
 
-    def _compare(self, cond: ConditionFieldEqualsValueExpression, operator: str, number: float) -> str:
+    def _compare(self, cond: Leaf, operator: str, number: float) -> str:
         field = self._field(cond.field)
         if field.kind == fields.MOMENT:
             raise Refused("a moment is compared by its parts: time|hour, time|day, …", cond.field)
@@ -289,9 +268,7 @@ class AuditBackend(Backend):
         wanted = f"{float(number)!r}::DOUBLE"
         return self._holds(cond, lambda text: f"{number_of(text)} {operator} {wanted}")
 
-    def _compare_part(
-        self, cond: ConditionFieldEqualsValueExpression, operator: str, part: SigmaTimestampPart
-    ) -> str:
+    def _compare_part(self, cond: Leaf, operator: str, part: SigmaTimestampPart) -> str:
         if self._field(cond.field).kind != fields.MOMENT:
             raise Refused("only 'time' is a moment that has parts", cond.field)
         unit = quote(part.timestamp_part.name.lower())

@@ -76,7 +76,7 @@ def _compile(document: Document, backend: AuditBackend) -> Compiled:
     except RuleError:
         raise
     except Refused as error:
-        raise document.refuse(str(error), *_place(document, error.field)) from None
+        raise document.refuse(error.reason, *_place(document, error.field)) from None
     except SigmaError as error:
         raise document.refuse(_words(error), *_place_of_words(document, str(error))) from None
     except RecursionError:
@@ -138,7 +138,7 @@ def _compile_correlation(document: Document) -> Correlation:
     references = tuple(written or (extended.get_referenced_rules() if extended else ()))
     if not references:
         raise document.refuse("it refers to no rule", "correlation", "rules")
-    simple = None if extended else condition
+    simple: Any = None if extended else condition
     if kind == _ORDERED and (simple.op.name, simple.count) != ("GTE", len(references)):
         raise document.refuse("an order is of all the rules; leave the condition out", "correlation", "condition")
     if kind in _COUNTED and simple is not None and simple.fieldref is not None:

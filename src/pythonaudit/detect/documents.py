@@ -81,10 +81,9 @@ def parse_documents(data: bytes, file: str) -> list[Document]:
 
 def _check(text: str, file: str) -> None:
     """Looks at what is to come without building it."""
-    depth = nodes = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        line = event.start_mark.line + 1
-        nodes += 1
+    depth = 0
+    for nodes, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        line = event.start_mark.line + 1 if event.start_mark else 1
         depth += isinstance(event, _OPENING)
         depth -= isinstance(event, _CLOSING)
         if isinstance(event, yaml.AliasEvent):
@@ -116,8 +115,9 @@ def _load(text: str, file: str) -> Iterator[Document]:
 def _find_lines(node: yaml.Node, keys: tuple[str, ...], lines: dict[tuple[str, ...], int], file: str) -> None:
     if isinstance(node, yaml.SequenceNode):
         for at, item in enumerate(node.value):
-            lines[(*keys, str(at))] = item.start_mark.line + 1
-            _find_lines(item, (*keys, str(at)), lines, file)
+            place = (*keys, str(at))
+            lines[place] = item.start_mark.line + 1
+            _find_lines(item, place, lines, file)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()

@@ -21,7 +21,7 @@ from typing import Any
 
 from pythonaudit.detect import correlate, scan
 from pythonaudit.detect.excepted import Exempt
-from pythonaudit.detect.fields import find_field
+from pythonaudit.detect.fields import find_field, value_sql
 from pythonaudit.detect.library import Library
 from pythonaudit.detect.rules import LEVELS, Compiled, Correlation, Rule
 from pythonaudit.query.connection import Connection, open_scratch
@@ -150,7 +150,7 @@ class Engine:
         Args:
             events: a SELECT of rows of the view `events`.
         """
-        wanted = [found.sql for name in self._values if (found := find_field(name))]
+        wanted = [value_sql(found) for name in self._values if (found := find_field(name))]
         return scan.build_query(self._asked, events, wanted)
 
     def push(self, connection: Connection, events: str, now_ns: int | None = None) -> list[Alert]:

@@ -169,3 +169,12 @@ def _values(column: str, path: str) -> str:
         f"CASE json_type({column}, {at}) WHEN 'ARRAY' THEN json_extract_string({column}, {items})"
         f" ELSE [json_extract_string({column}, {at})] END"
     )
+
+
+def value_sql(field: Field) -> str:
+    """The value of a field as one text, for what is grouped by or computed with: of several values, all as JSON."""
+    if field.kind != TEXTS:
+        return f"({field.sql})::VARCHAR"
+    values = field.sql
+    many = f"WHEN len({values}) > 1 THEN to_json({values})::VARCHAR"
+    return f"CASE WHEN len({values}) = 1 THEN ({values})[1] {many} END"

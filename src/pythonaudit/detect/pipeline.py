@@ -87,7 +87,8 @@ def build_pipeline(placeholders: Mapping[str, Sequence[str]]) -> ProcessingPipel
     items = []
     for category, foreign in FOREIGN.items():
         added = AddConditionTransformation({"event|cased": list(foreign.events)}, name="_events")
-        for what in (FieldMappingTransformation(dict(foreign.fields)), added):
+        names: dict[str | None, str | list[str]] = dict(foreign.fields.items())
+        for what in (FieldMappingTransformation(names), added):
             items.append(ProcessingItem(what, rule_conditions=[LogsourceCondition(category=category)]))
     used = list(placeholders)
     if used:

@@ -110,7 +110,8 @@ def from_json(value: Mapping[str, Any]) -> Compiled:
     kind = {"Rule": Rule, "Correlation": Correlation}[value["kind"]]
     said = {field.name: _frozen(value[field.name]) for field in fields(kind)}
     said["head"] = Head(**{field.name: _frozen(value["head"][field.name]) for field in fields(Head)})
-    return kind(**said)
+    rule: Compiled = kind(**said)
+    return rule
 
 
 def _frozen(value: Any) -> Any:

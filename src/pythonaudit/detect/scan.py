@@ -25,13 +25,13 @@ def build_query(rules: Sequence[Rule], events: str, wanted: Sequence[str] = ()) 
     Args:
         rules: their numbers in `matched` are their places here.
         events: a SELECT of rows of the view `events`.
-        wanted: further expressions over these rows, which become the texts `v0`, `v1`, ….
+        wanted: further expressions over these rows, texts, which become `v0`, `v1`, ….
     """
     branches = _branches(rules)
     rest = [number for number, rule in enumerate(rules) if rule.events is None]
     hit = _case(branches, rest, lambda numbers: join("OR", [rules[number].sql for number in numbers]), FALSE)
     which = _case(branches, rest, lambda numbers: _numbers(rules, numbers), "[]::INTEGER[]")
-    values = [f"({sql})::VARCHAR AS v{place}" for place, sql in enumerate(wanted)]
+    values = [f"{sql} AS v{place}" for place, sql in enumerate(wanted)]
     columns = ", ".join([*COLUMNS, *values, f"{which} AS matched"])
     known = "" if rest else f"lower(event) IN ({_names(name for names, _ in branches for name in names)}) AND "
     return f"SELECT {columns} FROM ({events}) AS events WHERE {known}{hit}"

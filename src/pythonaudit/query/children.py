@@ -61,7 +61,8 @@ def find_child(event: str, values: Sequence[Any]) -> Child:
 
 
 def _describe(program: str, words: tuple[str, ...]) -> Child:
-    images, commands = [], []
+    images: list[str] = []
+    commands: list[str] = []
     waiting = [Command(words, program)] if program else []
     while waiting and len(images) < _MOST:
         command = waiting.pop(0)
