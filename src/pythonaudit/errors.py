@@ -48,6 +48,12 @@ class StoreError(PythonAuditError):
     code = "store"
 
 
+class RuleError(PythonAuditError):
+    """A rule makes no sense, or asks for what cannot be told from events."""
+
+    code = "rule"
+
+
 class TargetError(PythonAuditError):
     """Where events should go they cannot go, now or as it is set up."""
 

@@ -45,7 +45,9 @@ HOMES = {
     "pyarrow": {"archive", "journal", "query"},
     "prometheus_client": {"agent"},
     "rich": {"cli"},
+    "sigma": {"detect"},
     "tomli": {"agent", "export"},  # tomllib, before 3.11
+    "yaml": {"detect"},
 }
 #: What the recorder may import in somebody else's process: what `site` has imported anyway.
 RECORDER_STDLIB = {"builtins", "io", "os", "site", "stat", "sys"}

@@ -37,6 +37,8 @@ VERBS: Mapping[str, str] = {
     "stats": "count events by name, category, source and process, and say what was lost",
     "who": "say which package, and which line of code, opens, writes, imports, runs, … what",
     "diff": "compare two runs: what B did that A did not, by package",
+    "detect": "hold what is recorded against rules (Sigma), and print alerts",
+    "rules": "list, show, test, check and convert rules, and say which techniques they cover",
     "sql": "answer one SELECT over everything recorded",
     "stacks": "show where events come from: collapsed stacks, speedscope, or a flame graph in HTML",
     "report": "write the dated evidence for a period: coverage, losses, integrity, retention, access",
@@ -58,7 +60,10 @@ if TYPE_CHECKING:
 
 # What the extra `tools` brings: the verbs that need these say so where they are missing.
 TOOLS = frozenset(
-    {"botocore", "cryptography", "duckdb", "numpy", "orjson", "prometheus_client", "pyarrow", "rich", "tomli"}
+    {
+        *("botocore", "cryptography", "duckdb", "google", "grpc", "numpy", "opentelemetry", "orjson"),
+        *("prometheus_client", "pyarrow", "rich", "sigma", "tomli", "yaml"),
+    }
 )
 
 INTERRUPTED = 130

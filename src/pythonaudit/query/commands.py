@@ -26,7 +26,7 @@ UNEXPLAINED = "unexplained"
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*[td]?(?:-dbg)?")
 # Programs that are Python scripts wherever they are met; asked only where the file cannot be looked at.
 _SCRIPT = re.compile(r".*\.(?:py|pyw|pyz)|(?:pip|pytest|ipython|tox|pipx|virtualenv)[0-9.]*")
-_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish"})
+SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish"})
 # With these alone, the interpreter prints something and ends before it starts.
 _EARLY_END = frozenset(
     {"-V", "-VV", "--version", "-h", "-?", "--help", "--help-env", "--help-xoptions", "--help-all"}
@@ -153,7 +153,7 @@ def _judge(command: Command, look: Look) -> Verdict:
         return _judge_python(command, file)
     if file is not None and file.kind == "missing":
         return _missing(command)
-    if command.name in _SHELLS:
+    if command.name in SHELLS:
         return _judge_shell(command, look)
     if command.name in _WRAPPERS:
         return Verdict(NOT_PYTHON, f"{command.name} with no command that is known", is_open=True)
@@ -233,7 +233,7 @@ def _peel(command: Command) -> tuple[Command, bool]:
     """The command that is started in the end, and whether something waits for it."""
     is_waited_for = False
     for _ in range(_MOST_WRAPPERS):
-        inner = _unwrap(command)
+        inner = unwrap(command)
         if inner is None:
             break
         is_waited_for = is_waited_for or command.name in _WAITING
@@ -241,7 +241,7 @@ def _peel(command: Command) -> tuple[Command, bool]:
     return command, is_waited_for
 
 
-def _unwrap(command: Command) -> Command | None:
+def unwrap(command: Command) -> Command | None:
     """The command that a wrapper starts; None: it is no wrapper, or names none."""
     name = command.name
     if name not in _WRAPPERS:
@@ -268,7 +268,7 @@ def _unwrap(command: Command) -> Command | None:
 
 
 def _judge_shell(command: Command, look: Look) -> Verdict:
-    text = _shell_text(command.words)
+    text = shell_text(command.words)
     if text is None:
         return Verdict(NOT_PYTHON, "a shell", is_open=True)
     said = f"{command.name} -c"
@@ -291,7 +291,7 @@ def _judge_shell(command: Command, look: Look) -> Verdict:
     return Verdict(NOT_PYTHON, f"{said}: none of its commands is Python", tuple(pythons), 0, True)
 
 
-def _shell_text(words: tuple[str, ...]) -> str | None:
+def shell_text(words: tuple[str, ...]) -> str | None:
     """What a shell is told by -c."""
     has_command = False
     for at, word in enumerate(words[1:], 1):

@@ -72,10 +72,7 @@ def connect(
     # As of the moment when the journal was listed: what moves from now on is found by those who read the journal.
     entries = archived.entries() if archived else []
     archive = archived.archive if archived else Archive(journal.directory)
-    connection = duckdb.connect(":memory:")
-    watch(connection)
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute(f"SET memory_limit = '{MEMORY}'")
+    connection = _open()
     named = [part for entry in entries for part in entry.parts if _can_hold(entry, part, wanted)]
     archive.fetch_all(named)
     sound = [part for part in named if is_sound(archive, part)]
@@ -91,6 +88,29 @@ def connect(
     for view in VIEWS:
         connection.execute(resources.files(__package__).joinpath(f"views/{view}.sql").read_text("utf-8"))
     connection.execute(_CLOSED[-1])
+    return connection
+
+
+def open_scratch(tables: Mapping[str, pa.Table]) -> Connection:
+    """A connection that sees tables at hand and nothing else; it can make further ones, in memory.
+
+    Args:
+        tables: by name.
+    """
+    connection = _open()
+    for name, table in tables.items():
+        connection.register(name, table)
+    _create_plain_functions(connection)
+    for statement in _CLOSED:
+        connection.execute(statement)
+    return connection
+
+
+def _open() -> Connection:
+    connection = duckdb.connect(":memory:")
+    watch(connection)
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(f"SET memory_limit = '{MEMORY}'")
     return connection
 
 
@@ -185,13 +205,28 @@ def _create_functions(
             tables = []
         return functions.TableFrames(tables[0]) if tables else functions.NO_FRAMES
 
+    _create_plain_functions(connection)
     text, number = duckdb.sqltype("VARCHAR"), duckdb.sqltype("BIGINT")
+    _create_function(connection, "stack_frames", functions.stack_frames(find), [text, number], text)
+
+
+def _create_plain_functions(connection: Connection) -> None:
+    """Those that need no journal."""
+    text, texts, truth = duckdb.sqltype("VARCHAR"), duckdb.sqltype("VARCHAR[]"), duckdb.sqltype("BOOLEAN")
     made: list[tuple[str, Callable[..., Any], list[Any], Any]] = [
         ("resolve_path", functions.resolve_path, [text, text], text),
-        ("has_path", functions.has_path, [text, text, text, text], duckdb.sqltype("BOOLEAN")),
+        ("has_path", functions.has_path, [text, text, text, text], truth),
         ("event_fields", functions.event_fields, [text, text, text], text),
-        ("stack_frames", functions.stack_frames(find), [text, number], text),
+        ("in_network", functions.in_network, [text, text], truth),
+        ("child_images", functions.child_images, [text, text], texts),
+        ("child_commands", functions.child_commands, [text, text], texts),
     ]
     for name, function, parameters, result in made:
-        # Words, not enumerations: these have moved between versions of DuckDB.
-        connection.create_function(name, function, parameters, result, type="arrow", null_handling="special")  # type: ignore[call-overload]
+        _create_function(connection, name, function, parameters, result)
+
+
+def _create_function(
+    connection: Connection, name: str, function: Callable[..., Any], parameters: list[Any], result: Any
+) -> None:
+    # Words, not enumerations: these have moved between versions of DuckDB.
+    connection.create_function(name, function, parameters, result, type="arrow", null_handling="special")  # type: ignore[call-overload]

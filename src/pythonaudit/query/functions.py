@@ -18,6 +18,8 @@ from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.fields import named_fields
 from pythonaudit.journal.filters import compile_globs, find_paths
 from pythonaudit.journal.process import parse_version
+from pythonaudit.query.addresses import is_within
+from pythonaudit.query.children import find_child
 
 _SEPARATORS = (",", ":")
 
@@ -60,6 +62,38 @@ def has_path(event: pa.Array, fields: pa.Array, cwd: pa.Array, globs: pa.Array) 
     keys = list(zip(*map(_texts, (event, fields, cwd, globs)), strict=True))
     made = {key: _has_path(*key) for key in set(keys)}
     return pa.array([made[key] for key in keys], pa.bool_())
+
+
+def in_network(address: pa.Array, network: pa.Array) -> pa.Array:
+    """Whether addresses are of networks, such as 10.0.0.0/8.
+
+    Args:
+        address: addresses, or names of hosts.
+        network: of each.
+    """
+    keys = list(zip(_texts(address), _texts(network), strict=True))
+    made = {key: is_within(key[0], key[1] or "") for key in set(keys)}
+    return pa.array([made[key] for key in keys], pa.bool_())
+
+
+def child_images(event: pa.Array, args: pa.Array) -> pa.Array:
+    """The programs that events start, as lists; empty where none is started.
+
+    Args:
+        event: names of events.
+        args: their arguments, JSON arrays.
+    """
+    return _children(event, args, 0)
+
+
+def child_commands(event: pa.Array, args: pa.Array) -> pa.Array:
+    """The command lines of these programs, as lists.
+
+    Args:
+        event: names of events.
+        args: their arguments, JSON arrays.
+    """
+    return _children(event, args, 1)
 
 
 class Frames(Protocol):
@@ -136,6 +170,12 @@ def stack_frames(load: Callable[[str], Frames]) -> Callable[[pa.Array, pa.Array]
         return pa.array([made.get(key) for key in keys], pa.string())
 
     return find
+
+
+def _children(event: pa.Array, args: pa.Array, which: int) -> pa.Array:
+    keys = list(zip(_texts(event), _texts(args), strict=True))
+    made = {key: find_child(key[0] or "", json.loads(key[1] or "[]"))[which] for key in set(keys)}
+    return pa.array([made[key] for key in keys], pa.list_(pa.string()))
 
 
 def _fields(event: str | None, args: str | None, python: str | None) -> str | None:

@@ -81,6 +81,10 @@ class Result:
             ]
             yield from map(list, zip(*columns, strict=True))
 
+    def table(self) -> pa.Table:
+        """All rows, as Arrow has them."""
+        return pa.Table.from_batches(self.batches(), self.schema)
+
     @property
     def schema(self) -> pa.Schema:
         """Of the rows as Arrow has them."""

@@ -1,0 +1,73 @@
+"""All rules in one pass over events: which event matched which rules.
+
+    query = build_query(rules, "SELECT * FROM events", wanted=("json_extract_string(fields, '$.\\"user\\"')",))
+    # rows of the matching events alone: what COLUMNS says, v0, v1, … and `matched`, the numbers of the rules
+
+Events are routed by name: an event is held against the rules that can match an event of that name, and against those
+that can match any. So the cost grows with the rules that could match, not with the rules that there are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from pythonaudit.detect.backend import FALSE, join, quote
+from pythonaudit.detect.rules import Rule
+
+#: What is kept of an event that matched: when and where it was, and whose it is.
+COLUMNS = ("time_ns", "process", "slot", "number", "host", "package", "version", "run", "event")
+
+
+def build_query(rules: Sequence[Rule], events: str, wanted: Sequence[str] = ()) -> str:
+    """A SELECT of the events that match one of the rules.
+
+    Args:
+        rules: their numbers in `matched` are their places here.
+        events: a SELECT of rows of the view `events`.
+        wanted: further expressions over these rows, texts, which become `v0`, `v1`, ….
+    """
+    branches = _branches(rules)
+    rest = [number for number, rule in enumerate(rules) if rule.events is None]
+    hit = _case(branches, rest, lambda numbers: join("OR", [rules[number].sql for number in numbers]), FALSE)
+    which = _case(branches, rest, lambda numbers: _numbers(rules, numbers), "[]::INTEGER[]")
+    values = [f"{sql} AS v{place}" for place, sql in enumerate(wanted)]
+    columns = ", ".join([*COLUMNS, *values, f"{which} AS matched"])
+    known = "" if rest else f"lower(event) IN ({_names(name for names, _ in branches for name in names)}) AND "
+    return f"SELECT {columns} FROM ({events}) AS events WHERE {known}{hit}"
+
+
+def _branches(rules: Sequence[Rule]) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
+    """Names of events that the same rules can match, and these rules."""
+    by_name: dict[str, list[int]] = defaultdict(list)
+    for number, rule in enumerate(rules):
+        for name in rule.events or ():
+            by_name[name].append(number)
+    by_rules: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for name, numbers in by_name.items():
+        by_rules[tuple(numbers)].append(name)
+    return [(tuple(names), numbers) for numbers, names in by_rules.items()]
+
+
+def _case(
+    branches: Sequence[tuple[tuple[str, ...], tuple[int, ...]]],
+    rest: Sequence[int],
+    make: Callable[[Sequence[int]], str],
+    nothing: str,
+) -> str:
+    """An expression for each branch: the rules that can match any event are in all of them."""
+    other = make(rest) if rest else nothing
+    whens = [
+        f"WHEN lower(event) IN ({_names(names)}) THEN {make([*rest, *numbers])}" for names, numbers in branches
+    ]
+    return f"CASE {' '.join(whens)} ELSE {other} END" if whens else other
+
+
+def _numbers(rules: Sequence[Rule], numbers: Sequence[int]) -> str:
+    """Which of some rules hold, as a list."""
+    each = ", ".join(f"CASE WHEN {rules[number].sql} THEN {number} END" for number in numbers)
+    return f"[one::INTEGER for one in [{each}] if one IS NOT NULL]"
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(map(quote, names))
