@@ -162,10 +162,13 @@ class _Export:
                 self._shipping = shipping = Shipping(feed, target, cursor, self._tell, self._end.wait)
                 while not journal.is_begun and not self._end.wait(LOOK_SECONDS):
                     pass
-                shipping.ship_backlog()
-                while not self._end.is_set():
-                    if not shipping.ship_news():
-                        self._end.wait(LOOK_SECONDS)
+                try:
+                    shipping.ship_backlog()
+                    while not self._end.is_set():
+                        if not shipping.ship_news():
+                            self._end.wait(LOOK_SECONDS)
+                finally:
+                    cursor.save()
 
     def _mirror(self, target: Mirror) -> None:
         counts = {"sent": 0}

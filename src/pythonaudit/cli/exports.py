@@ -83,6 +83,7 @@ def _ship(
         try:
             _run(shipping, journal, args.follow, end)
         finally:
+            cursor.save()
             counts = {kind: cursor.counts[kind] - begin[kind] for kind in ("sent", "refused", "gone")}
             access.shown(counts["sent"])
             if address.scheme != _OUTPUT:

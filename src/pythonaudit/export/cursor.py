@@ -66,6 +66,7 @@ class Cursor:
         self._finished: set[Key] = set()
         self._spans: dict[Key, dict[int, list[Span]]] = {}
         self._changed: set[Key] = set()
+        self._saved: Counter[str] = Counter()
         try:
             if path is not None:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -140,6 +141,8 @@ class Cursor:
         Raises:
             StoreError: it could not be; then it is kept with the next call, if that comes.
         """
+        if not self._changed and self.counts == self._saved:
+            return
         try:
             self._database.execute("BEGIN")
             try:
@@ -155,6 +158,7 @@ class Cursor:
         except sqlite3.Error as error:
             raise self._error(error) from None
         self._changed.clear()
+        self._saved = self.counts.copy()
 
     def close(self) -> None:
         """Lets another have it. What was not saved is lost."""

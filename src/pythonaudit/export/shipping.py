@@ -24,7 +24,6 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 LONGEST_WISH_SECONDS = 300.0  # whatever the other side asks for
 TELL_SECONDS = 60.0
-_SAVE_SECONDS = 1.0
 _MANY = 20  # events: what refuses as many at once, and nothing but refuses, is not what it should be
 
 
@@ -65,7 +64,6 @@ class Shipping:
         self._wait = wait
         self._patience = patience
         self._told: dict[str, float] = {}
-        self._saved_at = time.monotonic()
         self._is_sound = False  # it has taken something
         self.trouble = ""
         self.retries = 0
@@ -75,7 +73,7 @@ class Shipping:
         """Ships all that is there by now.
 
         Raises:
-            StoreError: it cannot be read, or it cannot be noted what was acknowledged.
+            StoreError: it cannot be read.
             TargetError: the target cannot be had: for as long as patience lasts, or as it is set up.
             Stopped: it was told to end.
         """
@@ -91,17 +89,14 @@ class Shipping:
         return self._feed.is_behind
 
     def _ship(self, batches: Iterable[Batch]) -> None:
-        try:
-            for batch in batches:
-                self.behind_since_ns = batch.events[0].time_ns if batch.events else 0
-                self._deliver(batch.events)
-                self._cursor.acknowledge((), batch.finished)
-                self._save()
-                if self._wait(0):
-                    raise Stopped
-            self.behind_since_ns = 0
-        finally:
-            self._cursor.save()
+        for batch in batches:
+            self.behind_since_ns = batch.events[0].time_ns if batch.events else 0
+            self._deliver(batch.events)
+            self._cursor.acknowledge((), batch.finished)
+            self._save()
+            if self._wait(0):
+                raise Stopped
+        self.behind_since_ns = 0
 
     def _deliver(self, events: Sequence[Event]) -> None:
         """Sends events until they are acknowledged, or counted as refused.
@@ -145,7 +140,6 @@ class Shipping:
                 if self._patience is not None and time.monotonic() + wish - begin > self._patience:
                     raise
                 self._complain("unavailable", f"{error}; it is tried again, nothing is lost")
-                self._save()
                 if self._wait(wish):
                     raise Stopped from None
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -165,14 +159,10 @@ class Shipping:
         self._cursor.counts[name] += count
 
     def _save(self) -> None:
-        """Notes what was acknowledged, now and then: the rest is sent once more after a crash."""
-        now = time.monotonic()
-        if now - self._saved_at < _SAVE_SECONDS:
-            return
-        self._saved_at = now
+        """Notes what was acknowledged; while that cannot be done, it goes on all the same."""
         try:
             self._cursor.save()
-        except StoreError as error:  # what is in memory still counts; the last attempt raises
+        except StoreError as error:
             self._complain("cursor", f"{error}; what is sent meanwhile may be sent once more")
 
     def _complain(self, kind: str, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -223,3 +224,33 @@ def test_news_come_wherever_they_are(tmp_path: Path) -> None:
         assert cursor.counts == {"sent": 15, "gone": 2}
     assert len(set(taker.ids)) == 15
     assert ship(tmp_path, taker)["sent"] == 15
+
+
+def test_a_full_disk_under_the_cursor_holds_nothing_up(store: Path) -> None:
+    """What is sent meanwhile is noted when there is room."""
+    place, told = store / "export", []
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(place)]).returncode:
+        pytest.skip("a file system cannot be mounted here")
+    filler = place / "filler"
+
+    def fill_up(events: Sequence[Event]) -> None:
+        with contextlib.suppress(OSError), filler.open("ab", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+
+    try:
+        taker = Taker(most=2, meddle=fill_up)
+        with shipping(store, taker, tell=told.append) as (one, cursor):
+            one.ship_backlog()
+            assert len(taker.ids) == 18
+            assert [text.partition(": ")[2] for text in told] == [
+                "database or disk is full; what is sent meanwhile may be sent once more"
+            ]
+            with pytest.raises(StoreError, match="full"):
+                cursor.save()
+            filler.unlink()
+            cursor.save()
+        assert ship(store, Taker()) == {"sent": 18}
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
