@@ -71,7 +71,7 @@ def catalogued() -> Sequence[Event]:
     )
     thread = writer.thread()
     for info in catalog.events().values():
-        for turn in range(len(_ADDRESSES) if info.address_args else 7):
+        for turn in range(len(_ADDRESSES) if info.address_args else 4):
             thread.event(info.name, list(_arguments(info, turn)), stack=MAIN)
         thread.event(info.name, [])
     thread.context({"user": "johndoe", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "n": 5})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def own_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: audit-sqlite\nVersion: 1\n")
     (installed / "entry_points.txt").write_text(f"[pythonaudit.targets]\n{name} = {value}\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
 
 def test_a_target_of_ones_own(own_target: None, tmp_path: Path) -> None:
