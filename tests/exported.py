@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import time
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from pythonaudit import catalog
 from pythonaudit.journal import layout
@@ -67,7 +71,7 @@ def catalogued() -> Sequence[Event]:
     )
     thread = writer.thread()
     for info in catalog.events().values():
-        for turn in range(7):
+        for turn in range(len(_ADDRESSES) if info.address_args else 4):
             thread.event(info.name, list(_arguments(info, turn)), stack=MAIN)
         thread.event(info.name, [])
     thread.context({"user": "johndoe", "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736", "n": 5})
@@ -78,10 +82,28 @@ def catalogued() -> Sequence[Event]:
 
 def _arguments(info: catalog.EventInfo, turn: int) -> Iterator[Any]:
     for name, rule in zip(info.args, info.arg_rules, strict=True):
-        values = _ADDRESSES if name in info.address_args and rule != "url" else _VALUES.get(rule, _VALUES["value"])
+        values = (
+            _ADDRESSES
+            if name in info.address_args and name not in ("fullurl", "url")
+            else _VALUES.get(rule, _VALUES["value"])
+        )
         if name in info.command_args:
             values = _VALUES["command"]
         yield values[turn % len(values)]
+
+
+def packaged() -> Event:
+    """One event of code of a distribution that is installed here: it is known on this host alone."""
+    attributes = {"host": socket.gethostname(), "path": [str(Path(pytest.__file__).parent.parent)]}
+    writer = SegmentWriter(
+        begin_ns=time.time_ns(),
+        attributes=attributes,
+        pid_namespace=os.stat("/proc/self/ns/pid").st_ino,
+        parent=b"\1" * 16,
+    )
+    writer.thread().event("open", ["/x", "r", 0], stack=[(pytest.__file__, 1, "<module>")])
+    (event,) = decoded(writer.build())
+    return event
 
 
 def named(name: str, args: Any = (), **attributes: Any) -> Event:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from pathlib import Path
 
 import pytest
 
 from pythonaudit.journal.decode import Event
-from tests.conftest import Installed, Recording
+from tests.conftest import ROOT, Installed, Recording
 
 SITE = Path(pytest.__file__).parent.parent
 
@@ -241,6 +242,14 @@ def assert_is_of(event: Event, script: Path, directory: Path) -> None:
     assert (event.code_frame[0], event.code_frame[2]) == (str(script), "login")
     assert event.package is not None and event.package.name == directory.name
     assert json.loads(event.to_json())["package"] == {"name": directory.name}
+
+
+def test_the_example_of_the_guide(installed_here: Installed) -> None:
+    guide = (ROOT / "docs" / "guide" / "logging.md").read_text()
+    example, said = (re.findall(rf"```{kind}\n(.*?)```", guide, re.DOTALL)[0] for kind in ("python", "json"))
+    (event,) = logged(installed_here.record(example))
+    found, expected = json.loads(event.to_json()), json.loads(said)
+    assert {name: found.get(name) for name in expected} == expected
 
 
 def test_it_is_imported_when_it_is_asked_for(installed_here: Installed) -> None:

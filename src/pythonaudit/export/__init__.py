@@ -7,5 +7,6 @@ document  the evidence as headings, paragraphs and tables; report_html, report_m
 
 shipping  asks the feed what comes next, hands it to a target, and notes in the cursor what was acknowledged
 feed      the events that a target has not acknowledged; cursor: which it has
+formats   events in the forms of others
 targets   where events go: what a target is, and how one is found; then one file each
 """

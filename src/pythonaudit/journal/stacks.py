@@ -30,11 +30,12 @@ def library_nodes(segment: Segment) -> Column:
     logged as an event, from our handler out to whoever logs.
     """
     found: Column = segment.code_library[segment.node_code]
-    if _HANDLER.encode() not in segment.data:
+    numbers, which = np.unique(segment.code_file, return_inverse=True)
+    files = [segment.text(number) for number in numbers.tolist()]
+    is_handler = np.array([file.endswith(_HANDLER) for file in files], bool)[which]
+    if not is_handler.any():
         return found
-    files = [segment.text(number) for number in segment.code_file.tolist()]
-    is_handler = np.array([file.endswith(_HANDLER) for file in files], bool)
-    is_logger = np.array([any(part in file for part in _LOGGERS) for file in files], bool)
+    is_logger = np.array([any(part in file for part in _LOGGERS) for file in files], bool)[which]
     found = found.copy()
     for node in np.flatnonzero(is_handler[segment.node_code]).tolist():
         at = node

@@ -7,7 +7,6 @@ and the like, its backslash escaped as every other. Which key has what is in doc
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 from pythonaudit import __version__
@@ -59,7 +58,7 @@ def _extension(event: Event) -> dict[str, str]:
         "suid": str(process.uid),
         "suser": process.user or "",
         "spid": str(process.pid),
-        "sproc": shlex.join(command_line(event)),
+        "sproc": command_line(process)[1],
         "dhost": "" if is_lookup else name or "",
         "dst": "" if is_lookup or not ip or ":" in ip else ip,
         "dpt": "" if said.port is None else str(said.port),

@@ -7,7 +7,7 @@ that ECS will not take. An audit event is an attempt, so `event.outcome` is alwa
 from __future__ import annotations
 
 import os
-import shlex
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pythonaudit.export.formats.safe import json_line, json_text
@@ -17,6 +17,7 @@ from pythonaudit.journal.decode import format_time
 if TYPE_CHECKING:
     from pythonaudit.archive.typed import Typed
     from pythonaudit.journal.decode import Event
+    from pythonaudit.journal.process import Process
 
 VERSION = "9.4.0"
 START = b'{"@timestamp":"'
@@ -34,7 +35,6 @@ def build(event: Event) -> dict[str, Any]:
     """An event as ECS has it."""
     info, process, frame = event.info, event.process, event.code_frame
     said, context, package = typed(event), event.context, event.package
-    words = command_line(event)
     document = {
         "@timestamp": format_time(event.time_ns).decode(),
         "ecs": {"version": VERSION},
@@ -51,20 +51,8 @@ def build(event: Event) -> dict[str, Any]:
             dataset=f"{MODULE}.events",
             provider=event.source,
         ),
-        "host": filled(name=process.host, hostname=process.host, boot=filled(id=process.boot)),
-        "process": filled(
-            entity_id=process.id,
-            pid=process.pid,
-            name=os.path.basename(process.exe or ""),
-            executable=process.exe,
-            args=words,
-            args_count=len(words),
-            command_line=shlex.join(words),
-            working_directory=process.cwd,
-            parent=filled(pid=process.ppid, entity_id=process.parent),
-            thread=filled(id=event.tid, name=event.thread.name),
-        ),
-        "user": filled(id=str(process.uid), name=process.user),
+        **_who(process),
+        "process": {**_process(process), "thread": filled(id=event.tid, name=event.thread.name)},
         "package": filled(name=package.name, version=package.version) if package else {},
         "log": {"origin": _origin(*frame)} if frame else {},
         "trace": filled(id=_text(context.get("trace_id"))),
@@ -87,6 +75,30 @@ def build(event: Event) -> dict[str, Any]:
         ),
     }
     return filled(**document)
+
+
+@lru_cache(maxsize=1024)
+def _who(process: Process) -> dict[str, Any]:
+    return {
+        "host": filled(name=process.host, hostname=process.host, boot=filled(id=process.boot)),
+        "user": filled(id=str(process.uid), name=process.user),
+    }
+
+
+@lru_cache(maxsize=1024)
+def _process(process: Process) -> dict[str, Any]:
+    words, line = command_line(process)
+    return filled(
+        entity_id=process.id,
+        pid=process.pid,
+        name=os.path.basename(process.exe or ""),
+        executable=process.exe,
+        args=list(words),
+        args_count=len(words),
+        command_line=line,
+        working_directory=process.cwd,
+        parent=filled(pid=process.ppid, entity_id=process.parent),
+    )
 
 
 def _objects(event: Event, said: Typed) -> dict[str, Any]:

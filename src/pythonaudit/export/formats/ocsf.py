@@ -10,7 +10,7 @@ the integrity of records before 1.9.
 from __future__ import annotations
 
 import os
-import shlex
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from pythonaudit.journal.decode import format_time
 
 if TYPE_CHECKING:
     from pythonaudit.journal.decode import Event
+    from pythonaudit.journal.process import Process
 
 VERSION = "1.8.0"
 START = b'{"activity_id":'
@@ -38,7 +39,8 @@ def build_line(event: Event) -> bytes:
 
 def build(event: Event) -> dict[str, Any]:
     """An event as OCSF has it."""
-    said, process = typed(event), _process(event)
+    said = typed(event)
+    process = {**_process(event.process), "tid": event.tid}
     class_uid, activity, special = find_class(event, said, process)
     raw = event.to_json()
     package, frame = event.package, event.code_frame
@@ -62,10 +64,10 @@ def build(event: Event) -> dict[str, Any]:
         },
         "actor": filled(
             process=process,
-            user=_user(event),
+            user=_user(event.process),
             app_name=package.name if package else None,
         ),
-        "device": _device(event),
+        "device": _device(event.process),
         **special,
         "raw_data": raw.decode(),
         "raw_data_hash": {"algorithm_id": _SHA_256, "algorithm": "SHA-256", "value": sha256(raw).hexdigest()},
@@ -86,27 +88,26 @@ def build(event: Event) -> dict[str, Any]:
     return {name: value for name, value in document.items() if value not in (None, "", {})}
 
 
-def _process(event: Event) -> dict[str, Any]:
-    process = event.process
+@lru_cache(maxsize=1024)
+def _process(process: Process) -> dict[str, Any]:
     exe = process.exe or ""
     return filled(
         pid=process.pid,
         uid=process.id,
-        tid=event.tid,
         name=os.path.basename(exe),
         path=exe,
-        cmd_line=shlex.join(command_line(event)),
+        cmd_line=command_line(process)[1],
         working_directory=process.cwd,
-        user=_user(event),
+        user=_user(process),
         parent_process=filled(pid=process.ppid, uid=process.parent),
     )
 
 
-def _user(event: Event) -> dict[str, Any]:
-    return filled(uid=str(event.process.uid), name=event.process.user)
+def _user(process: Process) -> dict[str, Any]:
+    return filled(uid=str(process.uid), name=process.user)
 
 
-def _device(event: Event) -> dict[str, Any]:
+def _device(process: Process) -> dict[str, Any]:
     """The host; its boot identifies it where it has no name."""
-    host, boot = event.process.host, event.process.boot
+    host, boot = process.host, process.boot
     return {"type_id": _UNKNOWN, **filled(hostname=host, boot_uid=boot, name=host or boot or "unknown")}

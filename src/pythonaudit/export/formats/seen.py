@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shlex
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,8 +18,11 @@ from pythonaudit.archive.typed import Typed, describe
 
 if TYPE_CHECKING:
     from pythonaudit.journal.decode import Event
+    from pythonaudit.journal.process import Process
 
 MODULE = "pythonaudit"
+
+_PROCESSES = 1024  # of which something is kept
 
 
 def typed(event: Event) -> Typed:
@@ -58,10 +63,11 @@ def split_url(url: str) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-def command_line(event: Event) -> list[str]:
-    """The words of its process: the program, and what followed."""
-    process = event.process
-    return [*([process.exe] if process.exe else []), *process.argv]
+@lru_cache(maxsize=_PROCESSES)
+def command_line(process: Process) -> tuple[tuple[str, ...], str]:
+    """The words of a process, the program and what followed; and the same as a shell would want them."""
+    words = (*([process.exe] if process.exe else []), *process.argv)
+    return words, shlex.join(words)
 
 
 def filled(**values: Any) -> dict[str, Any]:
