@@ -95,9 +95,8 @@ def read_request(connection: socket.socket) -> bytes | None:
             return None
         data += more
     head, _, body = data.partition(b"\r\n\r\n")
-    (length,) = (
-        int(line.partition(b":")[2]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
-    )
+    lines = [line.lower().partition(b":") for line in head.split(b"\r\n")]
+    length = sum(int(text) for name, _, text in lines if name == b"content-length")
     while len(body) < length:
         more = connection.recv(65536)
         if not more:

@@ -203,7 +203,7 @@ def test_nobody_there() -> None:
         elsewhere.send(EVENTS)
 
 
-def test_a_kept_connection_that_was_closed_meanwhile_is_made_anew() -> None:
+def test_a_kept_connection_that_was_closed_meanwhile_is_made_anew(authority: Authority) -> None:
     with serving(answer(http("200 OK", Connection="close"))) as server:
         target = open_http(server.port)
         assert target.send(EVENTS) == target.send(EVENTS) == Answer()
@@ -213,11 +213,13 @@ def test_a_kept_connection_that_was_closed_meanwhile_is_made_anew() -> None:
         server.received.append(read_request(connection) or b"")
         connection.sendall(OK)
 
-    with serving(once) as server:
-        target = open_http(server.port)
-        assert [target.send(EVENTS) for _ in range(3)] == [Answer()] * 3
-        assert server.connections == 3
-        target.close()
+    context = authority.server_context(*authority.issue("closes"))
+    for scheme, secured, options in (("otlp+http", None, {}), ("otlp+https", context, {"ca": str(authority.ca)})):
+        with serving(once, secured) as server:
+            target = open_http(server.port, scheme, **options)
+            assert [target.send(EVENTS) for _ in range(3)] == [Answer()] * 3
+            assert server.connections == 3
+            target.close()
 
 
 def test_what_it_says_before_it_has_read_everything() -> None:

@@ -15,9 +15,12 @@ from pythonaudit.errors import TargetError, UsageError
 from pythonaudit.export.targets import Misconfigured, Unavailable
 
 _LINE = 200
+_CHECK_SECONDS = 2.0
 _ASKED_FOR = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "HANDSHAKE_FAILURE", "DECRYPT_ERROR")
 
 
+#: The other side has ended the connection.
+ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 #: What each target that connects can be told, with what makes a value of it (`Address.read`).
 TLS_OPTIONS: Mapping[str, Callable[[str], Any]] = {"ca": str, "cert": str, "key": str}
 
@@ -79,6 +82,24 @@ def connect(place: str, host: str, port: int, seconds: float, context: ssl.SSLCo
             raise
     except (OSError, ValueError) as error:
         raise explain(place, error) from None
+
+
+def check_tls(place: str, host: str, port: int, context: ssl.SSLContext) -> None:
+    """Looks whether TLS is why a connection has ended. A certificate of ours that is refused is told after the handshake,
+    and what tells it is lost where something was sent meanwhile: so nothing is.
+
+    Raises:
+        Misconfigured: it is.
+    """
+    try:
+        with connect(place, host, port, _CHECK_SECONDS, context) as found:
+            found.recv(1)
+    except OSError as error:
+        told = explain(place, error)
+        if isinstance(told, Misconfigured):
+            raise told from None
+    except Unavailable:
+        pass
 
 
 def explain(place: str, error: Exception) -> TargetError:

@@ -121,7 +121,7 @@ def grpc_error(place: str, code: str, details: str, trailer: Iterable[tuple[str,
     message = f"{place}: gRPC {code}{_because(details)}"
     if code in _RETRYABLE or (code == "RESOURCE_EXHAUSTED" and after is not None):
         return Unavailable(message, after=after)
-    if code == "RESOURCE_EXHAUSTED" and details.startswith("CLIENT:"):
+    if code == "RESOURCE_EXHAUSTED" and "CLIENT: Received message larger" in details:
         return Unavailable(message)  # what it answered is longer than an answer can be
     if code in _OF_OUR_RIGHTS:
         return Misconfigured(message, hint=_HINTS[401])

@@ -1,7 +1,7 @@
 """OTLP by gRPC: the service that takes logs, called with bytes.
 
 A channel that has failed is not used again: gRPC would wait longer each time before it connects anew, and when to try
-again is for the caller to say. gRPC tells little about a TLS that failed; so that is tried once more by hand.
+again is for the caller to say. gRPC tells little about a TLS that failed; so that is looked at by hand.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from pythonaudit import __version__
 from pythonaudit.errors import TargetError
-from pythonaudit.export.connect import connect, explain
+from pythonaudit.export.connect import check_tls
 from pythonaudit.export.otlp import answers
 from pythonaudit.export.otlp.records import Encoder
 from pythonaudit.export.targets import Answer, Misconfigured, Unavailable
@@ -25,7 +25,6 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it prints of its own accord, 
 import grpc
 
 _METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-_PROBE_SECONDS = 5.0
 
 
 class GrpcTarget:
@@ -115,20 +114,8 @@ class GrpcTarget:
         if isinstance(found, Unavailable):
             self.close()
             if code == "UNAVAILABLE" and self._context is not None:
-                self._probe(self._context)
+                check_tls(self._place, self._host, self._port, self._context)
         return found
-
-    def _probe(self, context: ssl.SSLContext) -> None:
-        """Raises what is wrong with TLS, if that is clear."""
-        try:
-            with connect(self._place, self._host, self._port, _PROBE_SECONDS, context) as found:
-                found.recv(1)  # a certificate that is refused is told now
-        except OSError as error:
-            told = explain(self._place, error)
-            if isinstance(told, Misconfigured):
-                raise told from None
-        except Unavailable:
-            pass
 
 
 def _credentials(place: str, tls: Mapping[str, str]) -> Any:

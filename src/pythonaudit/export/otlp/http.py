@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from pythonaudit import __version__
-from pythonaudit.export.connect import connect, explain
+from pythonaudit.export.connect import ENDED, check_tls, connect, explain
 from pythonaudit.export.otlp import answers
 from pythonaudit.export.otlp.records import Encoder
 from pythonaudit.export.targets import Answer, Unavailable
@@ -139,7 +139,7 @@ class HttpTarget:
         try:
             try:
                 return self._ask(body, count)
-            except ConnectionError:
+            except ENDED:
                 if not is_kept:
                     raise
                 self.close()
@@ -147,6 +147,8 @@ class HttpTarget:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             if isinstance(error, OSError):
+                if self._context is not None and isinstance(error, ENDED):
+                    check_tls(self._place, self._host, self._port, self._context)
                 raise explain(self._place, error) from None
             raise Unavailable(f"{self._place}: what it answers is no HTTP", hint="is that a collector?") from None
         except Exception:
@@ -161,7 +163,7 @@ class HttpTarget:
         connection = self._connection
         connection.sock.settimeout(self._seconds)
         connection.until = until
-        with suppress(BrokenPipeError, ConnectionResetError):  # it may have said why before it had read everything
+        with suppress(*ENDED):  # it may have said why before it had read everything
             connection.request("POST", self._path, body, self._headers)
         with connection.getresponse() as response:
             content = response.read(answers.ANSWER_MAX + 1)

@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from pythonaudit.export.connect import connect, explain
+from pythonaudit.export.connect import ENDED, check_tls, connect, explain
 from pythonaudit.export.syslog.message import Encoder
 from pythonaudit.export.targets import Answer, Unavailable
 from pythonaudit.journal.decode import Event
@@ -90,6 +90,7 @@ class StreamTarget:
             self._hand_over(self._ready(), content, until)
         except OSError as error:
             self._drop(is_doubtful=True)
+            self._check(error)
             raise explain(self._place, error) from None
         except Unavailable:
             self._drop(is_doubtful=self._is_doubtful)
@@ -137,6 +138,10 @@ class StreamTarget:
         if ended := _ended(found):
             self._is_doubtful = bool(ended & _BROKEN)
             raise Unavailable(f"{self._place}: it has ended the connection")
+
+    def _check(self, error: OSError) -> None:
+        if self._context is not None and isinstance(error, ENDED):
+            check_tls(self._place, self._host, self._port, self._context)
 
     def _drop(self, is_doubtful: bool) -> None:
         """Has no connection any more.
