@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 _PROGRAM = "import app, sys; getattr(app, sys.argv[1])()"
 _BEGIN_NS = 1_795_357_800_000_000_000  # 2026-11-22T14:30:00Z
 _MOST = 20
-_DROPPED = ("run", "boot", "context", "thread")
+_DROPPED = ("run", "boot", "context", "thread", "package")  # the package is the directory of the emulation
 
 
 def record(rule: str) -> dict[str, list[dict[str, Any]]]:
