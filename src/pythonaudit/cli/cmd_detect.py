@@ -96,7 +96,8 @@ def _row(alert: Alert) -> tuple[str | int, ...]:
 
     head = alert.rule.head
     techniques = f" [{', '.join(head.techniques)}]" if head.techniques else ""
-    line = next((event for event in alert.events if event.get("file")), {})
+    # Of several that make a correlation complete, the last is the one that did.
+    line = next((event for event in alert.events[:: -1 if alert.is_correlation else 1] if event.get("file")), {})
     place, function = neutralise(line.get("file") or ""), neutralise(line.get("function") or "")
     where = where_text(place, line.get("line") or 0, function) if place else ""
     package = " ".join(filter(None, alert.package)) or "-"

@@ -61,7 +61,7 @@ _NUMBER = "[-+]?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?"
 _INT64 = 1 << 63
 FALSE = "false"
 # Computed in Python, or taken out of JSON.
-_DEAR = re.compile(r"\b(?:json_\w+|child_\w+|in_network)\(|\bfull_(?:path|target)\b")
+_DEAR = re.compile(r"\b(?:json_\w+|child_\w+|in_network)\(|->>|\bfull_(?:path|target)\b")
 
 Leaf = Any
 """A field and a value, or a keyword; of which type the value is, pySigma has looked at."""

@@ -55,6 +55,11 @@ class Alert:
     package: tuple[str | None, str | None]
     events: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def is_correlation(self) -> bool:
+        """Whether it rests on several matches."""
+        return isinstance(self.rule, Correlation)
+
 
 class Engine:
     """Rules, and what correlations remember.

@@ -77,6 +77,8 @@ _TEXTS_OF = {
     "user": ('"user"', "who ran it"),
     "file": ("file", "of the line of code that did it: innermost frame outside the standard library"),
     "function": ("function", "of that line"),
+    "frame.file": ("stack ->> '$[0].file'", "of the innermost frame of all"),
+    "frame.function": ("stack ->> '$[0].function'", "of the innermost frame of all"),
     "package.name": ("package", "distribution or project whose code did it"),
     "package.version": ("version", "of it"),
 }

@@ -110,9 +110,10 @@ def _check_title(value: Any) -> Iterator[str]:
     small = [word for word in words[1:] if word[0].islower() and word not in _SMALL | _SMALL_TOO]
     # A word with a dot, a slash or an underscore in it is a name.
     named = {part for name in re.findall(r"\S*[._/]\S*", value) for part in re.findall(r"[A-Za-z][\w'-]*", name)}
-    wrong = [word for word in small if word not in named]
-    if (words and words[0][0].islower() and words[0] not in named) or wrong:
-        yield f"the title is not in title case: {(wrong or words)[0]!r}"
+    first = [word for word in words[:1] if word[0].islower()]
+    wrong = [word for word in first + small if word not in named]
+    if wrong:
+        yield f"the title is not in title case: {wrong[0]!r}"
 
 
 def _check_id(value: Any) -> Iterator[str]:
