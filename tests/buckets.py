@@ -209,12 +209,13 @@ class Proxy:
     """Stands between a client and a store.
 
     Attributes:
-        endpoint: where clients go.
+        endpoint: where clients go. `upstream`: where their requests go.
         requests: method and path of each, as they came.
         before, after: asked with the number of a request, from 1 on, before it is handed on and after that; what raises
             `Cut` ends the connection there, without an answer.
     """
 
+    upstream: str
     endpoint: str = ""
     requests: list[tuple[str, str]] = field(default_factory=list)
     before: Callable[[int], None] = lambda number: None
@@ -224,8 +225,7 @@ class Proxy:
 @contextmanager
 def running_proxy(endpoint: str) -> Iterator[Proxy]:
     """A proxy before a store."""
-    proxy = Proxy()
-    there = endpoint.removeprefix("http://")
+    proxy = Proxy(endpoint)
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -238,7 +238,7 @@ def running_proxy(endpoint: str) -> Iterator[Proxy]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             try:
                 proxy.before(number)
-                connection = http.client.HTTPConnection(there, timeout=_SECONDS)
+                connection = http.client.HTTPConnection(proxy.upstream.removeprefix("http://"), timeout=_SECONDS)
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in ("expect", "connection")}
                 connection.request(self.command, self.path, body, headers)
                 answer = connection.getresponse()
