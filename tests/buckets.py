@@ -211,6 +211,7 @@ class Proxy:
     Attributes:
         endpoint: where clients go. `upstream`: where their requests go.
         requests: method and path of each, as they came.
+        bytes: of all answers, without their heads.
         before, after: asked with the number of a request, from 1 on, before it is handed on and after that; what raises
             `Cut` ends the connection there, without an answer.
     """
@@ -218,6 +219,7 @@ class Proxy:
     upstream: str
     endpoint: str = ""
     requests: list[tuple[str, str]] = field(default_factory=list)
+    bytes: int = 0
     before: Callable[[int], None] = lambda number: None
     after: Callable[[int], None] = lambda number: None
 
@@ -244,6 +246,8 @@ def running_proxy(endpoint: str) -> Iterator[Proxy]:
                 answer = connection.getresponse()
                 content = answer.read()
                 connection.close()
+                with lock:
+                    proxy.bytes += len(content)
                 proxy.after(number)
             except Cut:
                 self.close_connection = True
@@ -252,7 +256,8 @@ def running_proxy(endpoint: str) -> Iterator[Proxy]:
             for name, value in answer.getheaders():
                 if name.lower() not in ("transfer-encoding", "connection", "content-length"):
                     self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
+            length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(content))
+            self.send_header("Content-Length", length)
             self.end_headers()
             self.wfile.write(content)
 
