@@ -30,6 +30,7 @@ from pathlib import Path
 import environment
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pythonaudit.archive import schema
@@ -114,43 +115,60 @@ def sizes(archive: Archive) -> None:
 
 def multiply(archive: Archive, copy: int, originals: list[Entry]) -> None:
     """Further batches: the same events of other processes, on another host, so many hours before."""
-    host, mark = f"copy-{copy}", f"{copy:02x}"
+    for entry in originals:
+        copy_batch(archive, archive, entry, f"copy-{copy}", f"{copy:02x}", -copy * HOUR_NS)
+
+
+def copy_batch(source: Archive, into: Archive, entry: Entry, host: str, mark: str, moved_ns: int) -> Entry:
+    """A batch once more.
+
+    Args:
+        source, into: from which archive, and to which one.
+        entry: of the batch.
+        host: on which it happens.
+        mark: what ids of processes begin with.
+        moved_ns: how much later.
+    """
 
     def changed(table: pa.Table, batch: str) -> pa.Table:
         names = table.schema.names
         columns = {name: table[name] for name in names}
-        process = [f"{mark}{text[2:]}" for text in table["process"].combine_chunks().dictionary.to_pylist()]
+        process = [mark + text[len(mark) :] for text in table["process"].combine_chunks().dictionary.to_pylist()]
         old = table["process"].combine_chunks()
         columns["process"] = pa.DictionaryArray.from_arrays(old.indices, pa.array(process))
         for name, value in (("host", host), ("batch", batch)):
             zeros = pa.array(np.zeros(len(table), np.int32))
             columns[name] = pa.DictionaryArray.from_arrays(zeros, pa.array([value]))
         for name in {"time", "begin", "end"} & set(names):
-            moved = table[name].combine_chunks().view(pa.int64()).to_numpy() - copy * HOUR_NS // 1000
+            moved = table[name].combine_chunks().view(pa.int64()).to_numpy() + moved_ns // 1000
             columns[name] = pa.array(moved).view(pa.timestamp("us", "UTC"))
         for name in {"begin_ns", "end_ns"} & set(names):
-            columns[name] = pa.array(table[name].to_numpy() - copy * HOUR_NS)
+            columns[name] = pa.array(table[name].to_numpy() + moved_ns)
+        if "attributes" in names:
+            of_host = r'"host":"[^"]*"'
+            columns["attributes"] = pc.replace_substring_regex(table["attributes"], of_host, f'"host":"{host}"')
         return pa.table(columns)
 
-    with archive.lock():
-        for entry in originals:
-            batch = archive.new_batch()
-            parts: list[Part] = []
-            for part in entry.of("events"):
-                texts = [field.name for field in schema.EVENTS if pa.types.is_string(field.type)]
-                texts = [name for name in texts if name not in schema.PLAIN]
-                table = pq.read_table(archive.path(part), partitioning=None, read_dictionary=texts)
-                parts += write_events(archive, batch, changed(table.unify_dictionaries(), batch))
-            for part in entry.of("stacks"):
-                table = pq.read_table(archive.path(part), partitioning=None)
-                at = table.schema.get_field_index("batch")
-                table = table.set_column(at, "batch", pa.repeat(batch, len(table)))
-                parts.append(write_part(archive, "stacks", f"stacks/{batch}.parquet", table))
-            for part in entry.of("segments"):
-                table = pq.read_table(archive.path(part), partitioning=None, read_dictionary=["process"])
-                table = changed(table.unify_dictionaries(), batch)
-                parts.append(write_part(archive, "segments", f"segments/{batch}.parquet", table))
-            archive.commit(replace(entry, batch=batch, parts=tuple(parts)))
+    with into.lock():
+        batch = into.new_batch()
+        parts: list[Part] = []
+        for part in entry.of("events"):
+            texts = [field.name for field in schema.EVENTS if pa.types.is_string(field.type)]
+            texts = [name for name in texts if name not in schema.PLAIN]
+            table = pq.read_table(source.path(part), partitioning=None, read_dictionary=texts)
+            parts += write_events(into, batch, changed(table.unify_dictionaries(), batch))
+        for part in entry.of("stacks"):
+            table = pq.read_table(source.path(part), partitioning=None)
+            at = table.schema.get_field_index("batch")
+            table = table.set_column(at, "batch", pa.repeat(batch, len(table)))
+            parts.append(write_part(into, "stacks", f"stacks/{batch}.parquet", table))
+        for part in entry.of("segments"):
+            table = pq.read_table(source.path(part), partitioning=None, read_dictionary=["process"])
+            table = changed(table.unify_dictionaries(), batch)
+            parts.append(write_part(into, "segments", f"segments/{batch}.parquet", table))
+        copied = replace(entry, batch=batch, parts=tuple(parts))
+        into.commit(copied)
+    return copied
 
 
 def write_sample(store: Path) -> None:

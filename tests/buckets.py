@@ -209,14 +209,17 @@ class Proxy:
     """Stands between a client and a store.
 
     Attributes:
-        endpoint: where clients go.
+        endpoint: where clients go. `upstream`: where their requests go.
         requests: method and path of each, as they came.
+        bytes: of all answers, without their heads.
         before, after: asked with the number of a request, from 1 on, before it is handed on and after that; what raises
             `Cut` ends the connection there, without an answer.
     """
 
+    upstream: str
     endpoint: str = ""
     requests: list[tuple[str, str]] = field(default_factory=list)
+    bytes: int = 0
     before: Callable[[int], None] = lambda number: None
     after: Callable[[int], None] = lambda number: None
 
@@ -224,8 +227,7 @@ class Proxy:
 @contextmanager
 def running_proxy(endpoint: str) -> Iterator[Proxy]:
     """A proxy before a store."""
-    proxy = Proxy()
-    there = endpoint.removeprefix("http://")
+    proxy = Proxy(endpoint)
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -238,12 +240,14 @@ def running_proxy(endpoint: str) -> Iterator[Proxy]:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             try:
                 proxy.before(number)
-                connection = http.client.HTTPConnection(there, timeout=_SECONDS)
+                connection = http.client.HTTPConnection(proxy.upstream.removeprefix("http://"), timeout=_SECONDS)
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in ("expect", "connection")}
                 connection.request(self.command, self.path, body, headers)
                 answer = connection.getresponse()
                 content = answer.read()
                 connection.close()
+                with lock:
+                    proxy.bytes += len(content)
                 proxy.after(number)
             except Cut:
                 self.close_connection = True
@@ -252,7 +256,8 @@ def running_proxy(endpoint: str) -> Iterator[Proxy]:
             for name, value in answer.getheaders():
                 if name.lower() not in ("transfer-encoding", "connection", "content-length"):
                     self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
+            length = answer.getheader("Content-Length", "0") if self.command == "HEAD" else str(len(content))
+            self.send_header("Content-Length", length)
             self.end_headers()
             self.wfile.write(content)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pythonaudit import cli
 from pythonaudit.journal import layout
 from tests import commands
 from tests.conftest import Installed
@@ -179,6 +180,15 @@ def test_filters(trail: Path, words: list[str], counts: dict[str, int]) -> None:
 
 def test_losses_are_those_of_the_processes_asked_for(trail: Path) -> None:
     assert "Nothing was lost." in commands.run(trail, "stats", "--run", "second").stdout
+
+
+def test_a_source_of_a_later_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writer = SegmentWriter()
+    writer.thread().event("an.event", source=9)
+    writer.save(tmp_path)
+    for form in ("table", "jsonl"):
+        assert cli.main(["--dir", str(tmp_path), "stats", "--format", form]) == 0
+        assert "an.event" in capsys.readouterr().out
 
 
 def test_damage_is_a_loss(tmp_path: Path) -> None:

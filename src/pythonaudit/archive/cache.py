@@ -50,9 +50,9 @@ class Cache:
             fetch: writes it to a path, and gives the digest of what it has written.
 
         Raises:
-            StoreError: there is no room for all that is asked.
+            StoreError: there is no room for all that is asked, or it cannot be written.
             DamagedError: what was fetched is another file.
-            OSError: whatever `fetch` raises; or it cannot be written.
+            FileNotFoundError: `fetch` found nothing.
         """
         path = self.root / sha256
         with self._lock:
@@ -63,27 +63,31 @@ class Cache:
                 f"what is asked comes to more than {self._most >> 20:,} MiB, which is what is kept in {self.root}"
             )
             raise StoreError(what, hint="ask of fewer hosts (--host) or of less time (--since, --until)")
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             if path.stat().st_size == size:
                 os.utime(path)
                 return path
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            hint = "set XDG_CACHE_HOME to a directory that can be written"
-            raise StoreError(f"{self.root}: {error.strerror}", hint=hint) from None
-        descriptor, name = tempfile.mkstemp(".new", dir=self.root)
-        os.close(descriptor)
-        try:
-            if fetch(Path(name)) != sha256:
-                raise DamagedError("changed: its SHA-256 is not that of the manifest")
-            os.replace(name, path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(name)
+            with tempfile.NamedTemporaryFile(suffix=".new", dir=self.root, delete=False) as new:
+                pass
+            try:
+                self._fill(Path(new.name), path, fetch)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(new.name)
+            self._make_room()
+        except (FileNotFoundError, DamagedError):
             raise
-        self._make_room()
+        except OSError as error:
+            hint = "set XDG_CACHE_HOME to a directory that can be written, where there is room"
+            raise StoreError(f"{self.root}: {error.strerror}", hint=hint) from None
         return path
+
+    def _fill(self, new: Path, path: Path, fetch: Callable[[Path], str]) -> None:
+        if fetch(new) != path.name:
+            raise DamagedError("changed: its SHA-256 is not that of the manifest")
+        os.replace(new, path)
 
     def _make_room(self) -> None:
         """Removes what was used longest ago, as far as nobody can be reading it."""

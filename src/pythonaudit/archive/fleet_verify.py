@@ -196,8 +196,10 @@ class _SentSnapshot(Snapshot):
     Attributes:
         kept: batches that retention has removed where they were made, and that are in the bucket.
         ahead: entries of which the records are still to come.
+        now_ns: the present.
     """
 
+    now_ns: int = 0
     kept: set[str] = field(default_factory=set)
     ahead: set[str] = field(default_factory=set)
 
@@ -206,7 +208,7 @@ class _SentSnapshot(Snapshot):
         self.ahead = {
             name
             for name in self.before.keys() | self.after.keys()
-            if name not in account.batches and time_ns - _LATE_NS < _time_ns(name)
+            if name not in account.batches and time_ns - _LATE_NS < _time_ns(name) < self.now_ns + _LATE_NS
         }
         self.before, self.after = (
             {name: text for name, text in texts.items() if name not in self.ahead}
@@ -295,7 +297,7 @@ class _SentVerification(Verification):
         log.origin = self._sent.origin
         log.findings[:0] = [tampered(f"{key}: {sealed}") for key, sealed in objects if isinstance(sealed, str)]
         log.findings += watch.findings(log.time_ns, self._now_ns)
-        return _SentSnapshot(before, log, self._read_manifest(), {}, {})
+        return _SentSnapshot(before, log, self._read_manifest(), {}, {}, now_ns=self._now_ns)
 
     def _read_manifest(self) -> dict[str, bytes | str]:
         return {name: text for name, text in self._manifest.read().items() if name not in self._others}

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if not printed and args.n != 0:
         heads = [head for head in journal.heads() if head.header.process.hex() != selection.wanted.without]
         is_any = heads or (journal.archived and any(journal.archived.known()))
-        known = "no event matches" if is_any else "no event is recorded"
+        known = "no event matches" if is_any or not isinstance(args.dir, Path) else "no event is recorded"
         say(f"{known} in {journal.name}")
     heads = journal.heads()
     _say_losses(journal, heads, selection)

@@ -122,7 +122,7 @@ def take_stats(connection: Connection, selected: str, survey: Survey, wanted: Ev
     """
     labels: dict[Label, Tally] = defaultdict(Tally)
     processes: dict[str, Tally] = defaultdict(Tally)
-    by = "coalesce(template, event) AS text, template IS NOT NULL AS is_template, category, source"
+    by = "coalesce(template, event) AS text, template IS NOT NULL AS is_template, category, coalesce(source, '') AS source"
     for *key, tally in _tallies(connection, by, 4, selected):
         labels[Label(*key)] = tally
     for process, tally in _tallies(connection, "process", 1, selected):

@@ -40,6 +40,7 @@ def parse(*words: str) -> argparse.Namespace:
         (["--since", "15m"], {"since_ns": NOW - 15 * MINUTE}),
         (["--until", "2026-11-22T14:30:33.123456789Z"], {"until_ns": NOW}),
         (["--run", "a", "--run", "b"], {"runs": ("a", "b")}),
+        (["--host", "web-*", "--host", "db"], {"hosts": ("web-*", "db")}),
         (["--process", "4F"], {"processes": ("4f",)}),
         (["--pid", "1", "--pid", "2"], {"pids": (1, 2)}),
         (["--path", "/etc/*"], {"paths": ("/etc/*",)}),
