@@ -1,0 +1,10 @@
+"""An application that uses the package."""
+
+import os
+
+if not os.path.exists("/.sandbox"):
+    raise SystemExit("runs in the sandbox only: evals/README.md")
+
+import automslc
+
+automslc.run()

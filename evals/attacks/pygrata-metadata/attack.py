@@ -1,0 +1,8 @@
+"""An application that imports the package."""
+
+import os
+
+if not os.path.exists("/.sandbox"):
+    raise SystemExit("runs in the sandbox only: evals/README.md")
+
+import loglib  # noqa: F401
