@@ -25,7 +25,7 @@ from pythonaudit.journal.decode import format_time
 from tests.commands import COMMAND, environment
 
 HERE = Path(__file__).parent
-_PROGRAM = "import app, sys; getattr(app, sys.argv[1])()"
+_PROGRAM = "import app, sys; getattr(app, sys.argv[1])()\n"
 _BEGIN_NS = 1_795_357_800_000_000_000  # 2026-11-22T14:30:00Z
 _MOST = 20
 _DROPPED = ("run", "boot", "context", "thread", "package")  # the package is the directory of the emulation
@@ -52,10 +52,11 @@ def _emulate(program: Path, function: str, names: set[str] | None) -> Iterator[d
     with tempfile.TemporaryDirectory() as text:
         place = Path(text).resolve()
         (place / "app.py").write_bytes(program.read_bytes())
+        (place / "begin.py").write_text(_PROGRAM)
         store = place / "store"
         variables = environment(HOME=str(place), PYTHONDONTWRITEBYTECODE="1")
         variables["PYTHONPATH"] += os.pathsep + str(place)
-        command = [*COMMAND, "--dir", str(store), "run", "--", sys.executable, "-c", _PROGRAM, function]
+        command = [*COMMAND, "--dir", str(store), "run", "--", sys.executable, "begin.py", function]
         subprocess.run(
             command, cwd=place, env=variables, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )

@@ -4,7 +4,10 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-CHROME, FIREFOX = Path("home", ".config", "google-chrome", "Default"), Path("home", ".mozilla", "firefox", "a.default")
+CHROME, FIREFOX = (
+    Path("home", ".config", "google-chrome", "Default"),
+    Path("home", ".mozilla", "firefox", "a.default"),
+)
 
 
 def match() -> None:

@@ -6,7 +6,11 @@ HOME = Path("home")
 
 
 def match() -> None:
-    for name in (".local/share/keyrings/login.keyring", ".password-store/mail.gpg", ".gnupg/private-keys-v1.d/A.key"):
+    for name in (
+        ".local/share/keyrings/login.keyring",
+        ".password-store/mail.gpg",
+        ".gnupg/private-keys-v1.d/A.key",
+    ):
         path = HOME / name
         path.parent.mkdir(parents=True)
         path.touch()
