@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import socket
 
+
 def _ask(name: str) -> None:
     """Says the name to the resolver as if it were an address, which asks nobody."""
     with contextlib.suppress(socket.gaierror):

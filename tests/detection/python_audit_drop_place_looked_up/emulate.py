@@ -3,6 +3,7 @@
 import contextlib
 import socket
 
+
 def _ask(name: str) -> None:
     """Says the name to the resolver as if it were an address, which asks nobody."""
     with contextlib.suppress(socket.gaierror):
