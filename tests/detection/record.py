@@ -66,7 +66,7 @@ def _emulate(program: Path, function: str, names: set[str] | None) -> Iterator[d
         caused = [event for event in events if _is_caused(event, place, function)]
         wanted = [event for event in caused if names is None or event["event"].lower() in names]
         if names is None:
-            wanted = [event for event in caused if event["category"] == "application"]
+            wanted = [event for event in caused if _is_of_application(event)]
         begin = _time_ns(wanted[0]) if wanted else 0
         yield from (_neutral(event, place, _time_ns(event) - begin) for event in wanted[:_MOST])
 
@@ -74,6 +74,10 @@ def _emulate(program: Path, function: str, names: set[str] | None) -> Iterator[d
 def _is_caused(event: dict[str, Any], place: Path, function: str) -> bool:
     frames = event.get("stack", [])
     return any(frame.get("function") == function and frame["file"] == str(place / "app.py") for frame in frames)
+
+
+def _is_of_application(event: dict[str, Any]) -> bool:
+    return event["category"] == "application" or event["source"] == "application"
 
 
 def _time_ns(event: dict[str, Any]) -> int:
