@@ -3,13 +3,14 @@
 Beside each rule's samples lies `emulate.py`: `match()` does what the rule looks for, harmlessly, `nomatch()` nearly the
 same. Each is run recorded, in a directory of its own that is its home as well; of what was recorded, the events of the
 names that the rule asks for and that the emulation itself caused are kept. What says something of the machine is
-replaced: paths, names, numbers of processes, the time of day.
+replaced: paths, names, numbers of processes, and the time: samples begin at `_BEGIN`, or at an emulation's own `BEGIN`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -26,7 +27,8 @@ from tests.commands import COMMAND, environment
 
 HERE = Path(__file__).parent
 _PROGRAM = "import app, sys; getattr(app, sys.argv[1])()\n"
-_BEGIN_NS = 1_795_357_800_000_000_000  # 2026-11-22T14:30:00Z
+_BEGIN = "2026-11-22T14:30:00"
+_ITS_BEGIN = re.compile(r'^BEGIN = "([0-9T:-]+)"$', re.MULTILINE)
 _MOST = 20
 _DROPPED = ("run", "boot", "context", "thread", "package")  # the package is the directory of the emulation
 
@@ -67,8 +69,9 @@ def _emulate(program: Path, function: str, names: set[str] | None) -> Iterator[d
         wanted = [event for event in caused if names is None or event["event"].lower() in names]
         if names is None:
             wanted = [event for event in caused if _is_of_application(event)]
-        begin = _time_ns(wanted[0]) if wanted else 0
-        yield from (_neutral(event, place, _time_ns(event) - begin) for event in wanted[:_MOST])
+        own = _ITS_BEGIN.search(program.read_text())
+        shift = _parse_ns(own[1] if own else _BEGIN) - (_time_ns(wanted[0]) if wanted else 0)
+        yield from (_neutral(event, place, _time_ns(event) + shift) for event in wanted[:_MOST])
 
 
 def _is_caused(event: dict[str, Any], place: Path, function: str) -> bool:
@@ -82,14 +85,18 @@ def _is_of_application(event: dict[str, Any]) -> bool:
 
 def _time_ns(event: dict[str, Any]) -> int:
     text: str = event["time"]
-    return int(datetime.fromisoformat(text[:19] + "+00:00").timestamp()) * 1_000_000_000 + int(text[20:29])
+    return _parse_ns(text[:19]) + int(text[20:29])
 
 
-def _neutral(event: dict[str, Any], place: Path, after_ns: int) -> dict[str, Any]:
-    """The event without what differs from machine to machine, so long after the moment at which samples begin."""
+def _parse_ns(text: str) -> int:
+    return int(datetime.fromisoformat(text + "+00:00").timestamp()) * 1_000_000_000
+
+
+def _neutral(event: dict[str, Any], place: Path, time_ns: int) -> dict[str, Any]:
+    """The event without what differs from machine to machine, at a moment that does not either."""
     processes = {event["process"]: "0" * 31 + "1"}
     said = {key: value for key, value in event.items() if key not in _DROPPED}
-    said["time"] = format_time(_BEGIN_NS + after_ns).decode()
+    said["time"] = format_time(time_ns).decode()
     said |= {"host": "host-1", "pid": 1001, "ppid": 1000, "tid": 1001, "uid": 1000, "user": "alice"}
     text = json.dumps(said, ensure_ascii=False)
     prefixes = {
