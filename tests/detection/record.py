@@ -17,10 +17,11 @@ import sysconfig
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pythonaudit.detect.library import OURS, load_library
+from pythonaudit.detect.library import OURS, Library, load_library
 from pythonaudit.detect.rules import Rule
 from pythonaudit.journal.decode import format_time
 from tests.commands import COMMAND, environment
@@ -41,13 +42,26 @@ def record(rule: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def asked_names(path: Path) -> set[str] | None:
-    """The names of events that the rules of a file ask for, in lower case; None: any."""
+@cache
+def _ours() -> Library:
     with tempfile.TemporaryDirectory() as empty:
-        rules = [rule for rule in load_library(Path(empty), path).rules if isinstance(rule, Rule)]
-    if any(rule.events is None for rule in rules):
-        return None
-    return {name for rule in rules for name in rule.events or ()}
+        return load_library(Path(empty))
+
+
+def asked_names(path: Path) -> set[str] | None:
+    """The names of events that the rules of a file, and those they refer to, ask for, in lower case; None: any."""
+    library = _ours()
+    asked = [place for place, rule in enumerate(library.rules) if Path(rule.head.file).name == path.name]
+    names: set[str] = set()
+    while asked:
+        rule = library.rules[asked.pop()]
+        if not isinstance(rule, Rule):
+            asked += library.references[rule.head.id]
+        elif rule.events is None:
+            return None
+        else:
+            names |= set(rule.events)
+    return names
 
 
 def _emulate(program: Path, function: str, names: set[str] | None) -> Iterator[dict[str, Any]]:
