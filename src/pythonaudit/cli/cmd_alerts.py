@@ -6,6 +6,7 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pythonaudit.cli import access, filters
@@ -117,8 +118,8 @@ def _list(args: argparse.Namespace, alerts: Sequence[Told]) -> int:
         for told in chosen:
             output.write(json_line(told.to_json(), output.is_terminal))
     elif chosen:
-        columns = ("what", "alert", "level", "host", "package", "count", "first", "last")
-        columns += ("closed",) if args.all else ()
+        columns = ["what", "alert", "level", "host", "package", "count", "first", "last"]
+        columns += ["closed"] if args.all else []
         output.write(Screen(output.is_terminal).table(columns, [_row(told, args.all) for told in chosen], 1))
     output.flush()
     if not chosen:
@@ -152,7 +153,7 @@ def _close(args: argparse.Namespace, told: Told) -> int:
         raise UsageError("--reason: why is it closed?")
     if told.closed is not None:
         raise PythonAuditError(f"alert {told.id} was closed by {told.closed_by}: {told.closed}")
-    if not isinstance(args.dir, os.PathLike):
+    if not isinstance(args.dir, Path):
         raise UsageError(
             f"{args.dir}: alerts are closed where they were told", hint="on the host, in its directory"
         )
