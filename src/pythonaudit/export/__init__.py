@@ -4,4 +4,6 @@ evidence  sealed events and what proves them, in one file; offline: the program 
 report    the evidence for a period, as data; sealing: what the log says of it; verdict: whether it can be relied on
 pci       PCI DSS 4, requirement 10: which of that evidence is for which requirement
 document  the evidence as headings, paragraphs and tables; report_html, report_markdown: as text
+otlp      events as OpenTelemetry has them; syslog: as RFC 5424 has them; levels, kept: what both need
+connect   connections to other hosts, and what goes wrong with them
 """
