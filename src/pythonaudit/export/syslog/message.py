@@ -9,8 +9,8 @@ documentation: pythonaudit has none of its own.
 Whatever is in an event, it is one message, and on one line: a text that has a control character (a line separator of
 Unicode is one, too) or begins with a quotation mark is written as a JSON string in ASCII, which reads back equal.
 
-A message longer than the limit loses whole parameters first, the outer frames of its stack before all others, and then
-the end of its text; it says how many (`omitted`), and how many bytes of text (`cut`).
+A message longer than the limit keeps parameters in their order as far as they fit, the frames of its stack last, and
+the beginning of its text; it says how many are left out (`omitted`), and how many bytes of text (`cut`).
 """
 
 from __future__ import annotations
