@@ -126,7 +126,7 @@ class Engine:
                 if base in self._numbers:
                     rule = self._single[base]
                     exempting.setdefault(place, []).append((which, len(asked)))
-                    sql = f"(CASE WHEN {rule.sql} THEN {exempt.sql} ELSE false END)"
+                    sql = f"(CASE WHEN {rule.marked} THEN {exempt.sql} ELSE false END)"
                     asked.append(Rule(rule.head, sql, rule.events))
         return asked, exempting
 

@@ -41,11 +41,13 @@ class Field:
         sql: an expression over the view `events`.
         kind: TEXT, NUMBER, TEXTS (a list of texts) or MOMENT.
         meaning: for people.
+        is_shared: whether it is worth to be computed once for several rules: it is cheap, or dear for each of them.
     """
 
     sql: str
     kind: str
     meaning: str
+    is_shared: bool = False
 
 
 def _among(names: tuple[str, ...]) -> str:
@@ -125,9 +127,12 @@ FIELDS: Mapping[str, Field] = {
     "time": Field(
         "time", MOMENT, "when; with the modifiers `minute`, `hour`, `day`, `week`, `month`, `year`, in UTC"
     ),
-    **{name: Field(sql, TEXT, meaning) for name, (sql, meaning) in _TEXTS_OF.items()},
+    **{name: Field(sql, TEXT, meaning, "->>" not in sql) for name, (sql, meaning) in _TEXTS_OF.items()},
     **{name: Field(sql, NUMBER, meaning) for name, (sql, meaning) in _NUMBERS_OF.items()},
-    **{name: Field(sql, TEXTS, meaning) for name, (sql, meaning) in _LISTS_OF.items()},
+    **{
+        name: Field(sql, TEXTS, meaning, name.startswith(("child.", "file.")))
+        for name, (sql, meaning) in _LISTS_OF.items()
+    },
 }
 #: Fields whose names go on: `fields.username`.
 OPEN = {
