@@ -109,6 +109,7 @@ def unordered(text: str) -> list[str]:
         ["log", "--run", "last", "--format", "csv"],
         ["stats", "--format", "jsonl"],
         ["stats", "--host", "web-*", "--format", "jsonl"],
+        ["stats", "--since", "2026-11-21", "--format", "jsonl"],
         ["who", "opens", "--format", "jsonl"],
         ["tree", "--format", "jsonl"],
         ["stacks", "--event", "open"],
@@ -207,6 +208,22 @@ def test_what_was_put_together_twice_is_seen_once(
     assert sum(key.startswith("manifest/") for key in object_store.keys(address)) == 2
     for words in (["log"], ["sql", "SELECT id FROM events"], ["sql", "SELECT event FROM events"]):
         assert len(ask(address, *words, "--format", "jsonl")[1].splitlines()) == 9
+
+
+def test_earlier_segments_are_not_missing(
+    object_store: Store, ask: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    address = object_store.new_prefix()
+    for sequence in range(4):
+        put(tmp_path, 1, 3 - sequence, sequence=sequence, host="web-1")
+        move(tmp_path)
+    target(address, name="web-1").ship(tmp_path)
+    later = ["--since", "2026-11-21T12:00:00Z"]
+    assert "missing-segments" not in ask(address, "stats", "--format", "jsonl", *later)[1]
+    keys = sorted(key for key in object_store.keys(address) if key.startswith("manifest/"))
+    object_store.delete(address, keys[1])
+    assert "missing-segments" in ask(address, "stats", "--format", "jsonl")[1]
+    assert "missing-segments" not in ask(address, "stats", "--format", "jsonl", *later)[1]
 
 
 def test_the_variable(

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import shutil
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
 
 from pythonaudit.archive.address import parse_bucket
-from pythonaudit.archive.bucket import parse_listed, parse_sealed
+from pythonaudit.archive.bucket import Sealed, parse_listed, parse_sealed
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.errors import UsageError
 from pythonaudit.export.targets import Misconfigured, Shipped, Unavailable, open_target, parse_address
@@ -22,6 +27,7 @@ from pythonaudit.integrity.log import Log, parse_record
 from pythonaudit.integrity.verify import parse_outside
 from tests.archives import move, write
 from tests.buckets import LOCKED, Cut, Proxy, Store, bucket, running_proxy, target, variables
+from tests.conftest import ROOT
 from tests.sealed import archive, build_store, put_together, seal_open, start_sealing
 
 
@@ -67,7 +73,7 @@ def check_whole(found: dict[str, bytes], directory: Path) -> None:
     assert seals(found)[-1].checkpoint == note
 
 
-def seals(found: dict[str, bytes]) -> list:
+def seals(found: dict[str, bytes]) -> list[Sealed]:
     return [parse_sealed(body) for key, body in sorted(found.items()) if key.startswith("seal/")]
 
 
@@ -298,3 +304,49 @@ def test_the_digest_is_checked_by_the_store(object_store: Store, tmp_path: Path)
     path.write_bytes(b"other bytes")
     with pytest.raises(ValueError, match="its SHA-256 is not"):
         bucket(object_store.new_prefix()).put("key", path, hashlib.sha256(b"bytes").hexdigest())
+
+
+def policy() -> list[dict[str, Any]]:
+    """What docs/guide/fleet.md allows the sender web-1."""
+    text = (ROOT / "docs" / "guide" / "fleet.md").read_text()
+    (found,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    statements: list[dict[str, Any]] = json.loads(found)["Statement"]
+    return statements
+
+
+def listed(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def is_allowed(statements: list[dict[str, Any]], action: str, resource: str, prefix: str | None) -> bool:
+    for one in statements:
+        prefixes = listed(one.get("Condition", {}).get("StringLike", {}).get("s3:prefix", "*"))
+        if (
+            action in listed(one["Action"])
+            and any(fnmatchcase(resource, f"{glob}") for glob in listed(one["Resource"]))
+            and any(fnmatchcase(prefix or "", glob) for glob in prefixes)
+        ):
+            return True
+    return False
+
+
+def test_it_does_no_more_than_its_policy_allows(object_store: Store, own: Path, proxy: Proxy) -> None:
+    address = object_store.new_prefix()
+    statements = policy()
+    for process in (50, 51):
+        write(own, process)
+        archive(own)
+        target(address, name="web-1").ship(own)
+    assert {method for method, _ in proxy.requests} == {"PUT", "GET"}
+    for method, url in proxy.requests:
+        parts = urlsplit(url)
+        key = unquote(parts.path).replace(address.removeprefix("s3:/"), "/audit/fleet").strip("/")
+        query = dict(parse_qsl(parts.query))
+        prefix = (
+            query["prefix"].replace(address.removeprefix("s3://audit/"), "fleet") if "prefix" in query else None
+        )
+        action = "s3:ListBucket" if prefix else f"s3:{method.title()}Object"
+        resource = "arn:aws:s3:::" + ("audit" if prefix else key)
+        assert is_allowed(statements, action, resource, prefix), (method, url)
+    assert not is_allowed(statements, "s3:PutObject", "arn:aws:s3:::audit/fleet/parts/web-2/x", None)
+    assert not is_allowed(statements, "s3:GetObject", "arn:aws:s3:::audit/fleet/parts/web-1/x", None)
