@@ -32,10 +32,15 @@ from pathlib import Path
 from typing import Any
 
 from attacks import LOUD, PYTHONAUDIT, ask
-from emulation import HERE, tomllib
+from emulation import HERE
 
 from pythonaudit.cli import VERBS
 from pythonaudit.cli.interpreters import probe, unrecorded
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = HERE.parent
 KEPT = ROOT / "build" / "evals"
@@ -108,8 +113,16 @@ def record(entry: Entry) -> str:
 
     def run(label: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
         command = [*PYTHONAUDIT, "--dir", store, "run", "-q", "--label", label, "--", python, *words]
-        where = {"cwd": project, "env": env, "stdin": subprocess.DEVNULL, "timeout": SECONDS}
-        return subprocess.run(command, capture_output=True, text=True, errors="replace", **where)
+        return subprocess.run(
+            [str(word) for word in command],
+            cwd=project,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SECONDS,
+        )
 
     done = run("install", "-m", "pip", "install", "-q", *entry.install)
     if done.returncode:

@@ -151,6 +151,17 @@ def test_three_are_recorded_and_leave_nothing(load: ModuleType, tmp_path: Path) 
     assert [mark for mark in MARKS if os.path.exists(mark)] == []
 
 
+def test_ordinary_programs_are_described(load: ModuleType) -> None:
+    entries = importlib.import_module("benign").load_entries()
+    names = [entry.name for entry in entries]
+    assert len(set(names)) == len(names)
+    assert len([entry for entry in entries if entry.work]) >= 110
+    for entry in entries:
+        assert [bool(entry.work), bool(entry.program), bool(entry.suite)].count(True) == 1, entry.name
+        text = (EVALS / entry.program).read_text() if entry.program else entry.work
+        compile(text, entry.name, "exec")
+
+
 def test_wrong_words() -> None:
     done = subprocess.run(
         [sys.executable, EVALS / "attacks.py", "--record-only", "--only", "no-such"],
