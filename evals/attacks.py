@@ -28,6 +28,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import sandbox
 from emulation import ATTACKS, HERE, Emulation, load_emulations
@@ -75,21 +76,29 @@ def run_emulation(emulation: Emulation, detecting: bool) -> Result:
         if done.returncode == sandbox.FAILED:
             result.problem = done.stderr.strip()
             return result
+        if not (store / "journal").exists():
+            result.problem = f"incomplete: nothing was recorded: {last_line(done.stderr)}"
+            return result
         result.events = {
             row["event"]: row["recorded"] + row["counted"] for row in ask(store, "stats", "--by", "event")
         }
         missing = [name for name in emulation.raises if name not in result.events]
         if done.returncode or missing:
-            said = (store / "output.txt").read_text(errors="replace").strip().splitlines()[-1:]
+            said = last_line((store / "output.txt").read_text(errors="replace"))
             reasons = [f"exit status {done.returncode}"] if done.returncode else []
             reasons += [f"no {name}" for name in missing]
-            result.problem = f"incomplete: {', '.join([*reasons, *said])}"
+            result.problem = f"incomplete: {', '.join([*reasons, said] if said else reasons)}"
         if detecting:
             result.rules = {row["rule"] for row in ask(store, "detect") if row["level"] in LOUD}
     return result
 
 
-def ask(store: Path, *words: str) -> list[dict[str, object]] | list[dict[str, int]] | list[dict[str, str]]:
+def last_line(text: str) -> str:
+    """What a program said last, fit for a cell of a table."""
+    return "".join(text.strip().splitlines()[-1:]).replace("|", "/")[:200]
+
+
+def ask(store: Path, *words: str) -> list[dict[str, Any]]:
     """The rows that a verb prints.
 
     Raises:
