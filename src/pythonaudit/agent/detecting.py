@@ -129,10 +129,12 @@ class Detecting:
         library, engine = self._load()
         archived = ArchivedSegments(Archive(self._directory))
         journal = TolerantJournal(self._directory, self._more, archived)
-        while not journal.is_begun and not self._end.wait(LOOK_SECONDS):
-            pass
         path = self._directory / "agent" / f"detect{SUFFIX}"
         with closing(engine), closing(Cursor(path, "the rules")) as cursor:
+            cursor.save()
+            self._rules = len(library.rules)  # what is recorded from now on is looked at
+            while not journal.is_begun and not self._end.wait(LOOK_SECONDS):
+                pass
             self._watch = watch = _Watch(engine, self._record, self._messenger, self._owners)
             watch.remember(journal)
             watch.warm_up(journal, max(time.time_ns() - engine.span_ns, cursor.made_ns))
@@ -166,7 +168,6 @@ class Detecting:
             self._fail(str(error), error.hint)
         for one in over:
             self._problems.note("exceptions", f"{one.file}:{one.line}: this exception ended on {one.expires}")
-        self._rules = len(library.rules)
         return library, Engine(library, exceptions, self._detect.level)
 
 
@@ -197,19 +198,22 @@ class _Watch:
         self._open = {told.group: told for told in trail.fold(found, self._owners) if told.closed is None}
 
     def warm_up(self, journal: TolerantJournal, since_ns: int) -> None:
-        """What correlations may still need of what was looked at before; of it, alerts that were not told are."""
+        """What correlations may still need of what was looked at before.
+
+        Some of it may not have been looked at, and comes again: a rule of single events then gives its alert, a
+        correlation does not count it twice, and gives it here.
+        """
         if not journal.is_begun:
             return
         wanted = EventFilter(since_ns=since_ns)
         with connect(journal, wanted) as connection:
             alerts = self._engine.push(connection, f"SELECT * FROM events WHERE time_ns >= {since_ns}", since_ns)
-        for alert in alerts:
-            told = trail.tell(alert)
+        for told in (trail.tell(alert) for alert in alerts if alert.is_correlation):
             known = self._open.get(told.group)
             if known is None:
                 self._tell(told)
             elif told.last > known.last:
-                self._grow(known, told)
+                self._grow(known, replace(told, count=max(told.count - known.count, 1)))
 
     def send(self, events: Sequence[Event]) -> Answer:
         """Holds events against the rules."""
@@ -225,8 +229,7 @@ class _Watch:
         with open_scratch({"events": build_table(events), "processes": self._known}) as connection:
             begin_ns = min(event.time_ns for event in events)
             alerts = self._engine.push(connection, "SELECT * FROM events", begin_ns)
-        for alert in alerts:
-            told = trail.tell(alert)
+        for told in map(trail.tell, alerts):
             known = self._open.get(told.group)
             if known is None:
                 self._tell(told)
