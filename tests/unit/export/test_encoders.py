@@ -75,8 +75,8 @@ def test_processes_are_apart_and_each_in_order() -> None:
 def test_numbers_of_protobuf() -> None:
     for number in (0, 1, 127, 128, 16383, 16384, 1 << 32, (1 << 64) - 1):
         found, shift = 0, 0
-        for byte in wire.varint(number):
+        for byte in wire.varint[number]:
             found |= (byte & 127) << shift
             shift += 7
         assert found == number
-        assert wire.varint(number)[-1] < 128
+        assert wire.varint[number][-1] < 128
