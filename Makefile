@@ -14,7 +14,7 @@ unexport PYTHONAUDIT
 demo: .venv/tools ## shows what is recorded of an application
 	@examples/demo.sh $(BIN)
 
-bench: .venv/tools ## what it costs, beside what one would use instead
+bench: .venv/dev ## what it costs, beside what one would use instead
 	@for part in cost off read ingest archive verify export programs others; do echo "== bench/$$part.py"; $(BIN)/python bench/$$part.py || exit 1; done
 
 soak: .venv/dev ## kills, forks, threads, faults and floods at random for MINUTES=10

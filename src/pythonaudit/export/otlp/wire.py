@@ -5,7 +5,7 @@ r"""Bytes of protobuf: values and attributes of OTLP, without a message in betwe
 
 In protobuf, a message is its fields one after the other, and two messages one after the other are one with the fields
 of both. So what repeats from event to event is written once and kept as bytes, and a record is a few pieces put
-together. Building the same through message objects costs five times as much (bench/export.py has the SDK, which does).
+together; through message objects, it costs ten times as much (docs/adr/0038-otlp-in-bytes.md).
 
 The tags are those of opentelemetry/proto/common/v1/common.proto.
 """
