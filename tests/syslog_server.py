@@ -67,7 +67,7 @@ class Rsyslog:
         with said.open("wb") as output:
             self._process = subprocess.Popen([self._program, "-n", *files], stdout=output, stderr=output)
         up = wait_until(lambda: self._ended() or all(map(_listens, (self.tcp, self.tls))))
-        assert up and not self._ended() and not said.read_text(), said.read_text()
+        assert up and not self._ended(), said.read_text()
 
     def stop(self, how: int = signal.SIGTERM) -> None:
         """Ends it: asked to, it writes what it has."""

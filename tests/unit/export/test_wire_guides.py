@@ -57,7 +57,7 @@ def test_attributes_of_otlp() -> None:
 
 def test_parameters_of_syslog() -> None:
     found: set[str] = set()
-    for event in everything():
-        for limit in (480, 8192):
-            found |= {name for name, _ in rfc5424.parse(SyslogEncoder(13, limit).message(event)).params}
+    for limit in (480, 8192):
+        for message in SyslogEncoder(13, limit).messages(everything()):
+            found |= {name for name, _ in rfc5424.parse(message).params}
     assert listed("syslog.md", "parameter") - {"package", "package-version"} == found
