@@ -15,7 +15,7 @@ demo: .venv/tools ## shows what is recorded of an application
 	@examples/demo.sh $(BIN)
 
 bench: .venv/tools ## what it costs, beside what one would use instead
-	@for part in cost off read ingest archive verify programs others; do echo "== bench/$$part.py"; $(BIN)/python bench/$$part.py || exit 1; done
+	@for part in cost off read ingest archive verify detect programs others; do echo "== bench/$$part.py"; $(BIN)/python bench/$$part.py || exit 1; done
 
 soak: .venv/dev ## kills, forks, threads, faults and floods at random for MINUTES=10
 	@MINUTES=$(or $(MINUTES),10) SEED=$(or $(SEED),$$(date +%s)) $(BIN)/python -m pytest -s -q -o faulthandler_timeout=0 tests/soak/soak.py
