@@ -15,7 +15,7 @@ demo: .venv/tools ## shows what is recorded of an application
 	@examples/demo.sh $(BIN)
 
 bench: .venv/dev ## what it costs, beside what one would use instead
-	@for part in cost off read ingest archive verify export programs others; do echo "== bench/$$part.py"; $(BIN)/python bench/$$part.py || exit 1; done
+	@for part in cost off read ingest archive verify detect export programs others; do echo "== bench/$$part.py"; $(BIN)/python bench/$$part.py || exit 1; done
 
 evals: .venv/tools ## how many of the known attacks that are emulated the rules find; needs root, ARGS chooses
 	@$(BIN)/python evals/attacks.py $(ARGS)

@@ -61,7 +61,7 @@ _FLAGS = {
 _INT64 = 1 << 63
 _TEXT = "\x02"  # stands for a text that is put in later; no literal has it
 # Computed in Python, or taken out of JSON.
-_DEAR = re.compile(r"\b(?:json_\w+|child_\w+|in_network)\(|->>|\bfull_(?:path|target)\b")
+_DEAR = re.compile(r"\b(?:json_\w+|child_\w+|in_network|stack_frames|event_fields|resolve_path)\(|->>")
 
 Leaf = Any
 """A field and a value, or a keyword; of which type the value is, pySigma has looked at."""

@@ -64,24 +64,25 @@ def _case(
 
 
 def _any_of(rules: Sequence[Rule], numbers: Sequence[int]) -> str:
-    """That one of some rules holds. What several of them need is computed once: a list of one that is gone through."""
-    whole = join("OR", [rules[number].marked for number in numbers])
-    parts = whole.split(SHARED)  # the odd ones are shared
-    counts = Counter(parts[1::2])
-    names = {
-        part: f"shared.v{place}" for place, part in enumerate(part for part, count in counts.items() if count > 1)
-    }
-    found = "".join(names.get(part, part) if at % 2 else part for at, part in enumerate(parts))
-    if not names:
-        return found
-    values = ", ".join(f"v{place} := {part}" for place, part in enumerate(names))
-    return f"list_contains([{found} for shared in [struct_pack({values})]], true)"
+    """That one of some rules holds."""
+    return _share(join("OR", [rules[number].marked for number in numbers]))
 
 
 def _numbers(rules: Sequence[Rule], numbers: Sequence[int]) -> str:
     """Which of some rules hold, as a list."""
-    each = ", ".join(f"CASE WHEN {rules[number].sql} THEN {number} END" for number in numbers)
-    return f"[one::INTEGER for one in [{each}] if one IS NOT NULL]"
+    each = ", ".join(f"CASE WHEN {rules[number].marked} THEN {number} END" for number in numbers)
+    return f"[one::INTEGER for one in {_share(f'[{each}]')} if one IS NOT NULL]"
+
+
+def _share(marked: str) -> str:
+    """An expression in which what several rules need is computed once: in a list of one that is gone through."""
+    parts = marked.split(SHARED)  # the odd ones are shared
+    counts = Counter(parts[1::2])
+    several = [part for part, count in counts.items() if count > 1]
+    names = {part: f"shared.v{place}" for place, part in enumerate(several)}
+    found = "".join(names.get(part, part) if at % 2 else part for at, part in enumerate(parts))
+    values = ", ".join(f"v{place} := {part}" for place, part in enumerate(several))
+    return f"([{found} for shared in [struct_pack({values})]])[1]" if several else found
 
 
 def _names(names: Iterable[str]) -> str:
