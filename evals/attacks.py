@@ -39,7 +39,7 @@ from pythonaudit.cli.interpreters import unrecorded
 CONTROLS = HERE / "control"
 #: From this level on an alert counts.
 LOUD = ("medium", "high", "critical")
-SECONDS = 20.0
+SECONDS = 60.0
 PYTHONAUDIT = (sys.executable, "-m", "pythonaudit")
 
 
@@ -73,18 +73,19 @@ def run_emulation(emulation: Emulation, detecting: bool) -> Result:
         recorded = [*PYTHONAUDIT, "--dir", str(store), "run", "-q", "--", "{python}", "main.py"]
         command = sandbox.command(scratch, emulation.directory, SECONDS, recorded)
         done = subprocess.run(command, env=unrecorded(os.environ), capture_output=True, text=True)
-        if done.returncode == sandbox.FAILED:
-            result.problem = done.stderr.strip()
+        output = store / "output.txt"
+        if not output.exists():
+            result.problem = f"no sandbox: {last_line(done.stderr)}"
             return result
         if not (store / "journal").exists():
-            result.problem = f"incomplete: nothing was recorded: {last_line(done.stderr)}"
+            result.problem = f"incomplete: nothing was recorded: {last_line(output.read_text(errors='replace'))}"
             return result
         result.events = {
             row["event"]: row["recorded"] + row["counted"] for row in ask(store, "stats", "--by", "event")
         }
         missing = [name for name in emulation.raises if name not in result.events]
         if done.returncode or missing:
-            said = last_line((store / "output.txt").read_text(errors="replace"))
+            said = last_line(output.read_text(errors="replace"))
             reasons = [f"exit status {done.returncode}"] if done.returncode else []
             reasons += [f"no {name}" for name in missing]
             result.problem = f"incomplete: {', '.join([*reasons, said] if said else reasons)}"
