@@ -50,13 +50,13 @@ class Result:
     Attributes:
         emulation: which.
         events: how many were recorded or counted, by name.
-        rules: those that fired at level medium or above.
+        rules: titles of those that fired at level medium or above, by id.
         problem: why this says nothing, or "".
     """
 
     emulation: Emulation
     events: dict[str, int] = field(default_factory=dict)
-    rules: set[str] = field(default_factory=set)
+    rules: dict[str, str] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -90,7 +90,7 @@ def run_emulation(emulation: Emulation, detecting: bool) -> Result:
             reasons += [f"no {name}" for name in missing]
             result.problem = f"incomplete: {', '.join([*reasons, said] if said else reasons)}"
         if detecting:
-            result.rules = {row["rule"] for row in ask(store, "detect") if row["level"] in LOUD}
+            result.rules = {row["rule"]: row["title"] for row in ask(store, "detect") if row["level"] in LOUD}
     return result
 
 
@@ -129,15 +129,15 @@ def print_events(results: Iterable[Result]) -> None:
 
 def print_detected(results: Sequence[Result], controls: Sequence[Result]) -> None:
     """What was found, and recall."""
-    silent = {rule: result.emulation.name for result in controls for rule in result.rules}
+    silent = {rule: (title, control) for control in controls for rule, title in control.rules.items()}
     found: list[Result] = []
     print("| emulation | kind | detected | rules |\n| --- | --- | --- | --- |")
     for result in results:
-        rules = sorted(result.rules - silent.keys())
+        rules = sorted(title for rule, title in result.rules.items() if rule not in silent)
         if rules and not result.problem:
             found.append(result)
         said = result.problem or ("yes" if rules else "**no**")
-        print(f"| {result.emulation.name} | {result.emulation.kind} | {said} | {', '.join(rules)} |")
+        print(f"| {result.emulation.name} | {result.emulation.kind} | {said} | {'; '.join(rules)} |")
     ran = [result for result in results if not result.problem.startswith("skipped")]
     print()
     for kind in (*dict.fromkeys(result.emulation.kind for result in ran), "all"):
@@ -146,8 +146,8 @@ def print_detected(results: Sequence[Result], controls: Sequence[Result]) -> Non
         print(
             f"- {kind}: {hits} of {len(of)} detected at level medium or above, recall {100 * hits / len(of):.1f} %"
         )
-    for rule, control in silent.items():
-        print(f"- not counted: {rule}, which fires on the control {control} too")
+    for title, control in silent.values():
+        print(f"- not counted: {title!r}, which fires on the control {control.emulation.name} too")
     for result in controls:
         if result.problem:
             print(f"- the control {result.emulation.name}: {result.problem}")
