@@ -197,7 +197,7 @@ def print_alerts(entries: Sequence[Entry]) -> None:
     by_rule: Counter[str] = Counter()
     for entry, known in recorded(entries):
         rows = [row for row in ask(STORES / entry.name / "store", "detect") if row["level"] in LOUD]
-        kinds = Counter((row["rule"], row["level"], package_of(row)) for row in rows)
+        kinds = Counter((row["title"], row["level"], package_of(row)) for row in rows)
         for (rule, level, package), count in sorted(kinds.items()):
             print(f"| {entry.name} | {rule} | {level} | {count} | {package} |")
             by_rule[rule] += 1

@@ -108,11 +108,11 @@ def test_what_is_packed_is_in_the_repository(load: ModuleType, tmp_path: Path) -
 def test_the_table_of_what_is_detected(load: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     """A rule that a control fires says nothing, and an emulation that failed is not found."""
     first, second, third = load.load_emulations()[:3]
-    control = load.Result(first, rules={"noisy"})
+    control = load.Result(first, rules={"1": "noisy"})
     results = [
-        load.Result(first, rules={"noisy", "sharp"}),
-        load.Result(second, rules={"noisy"}),
-        load.Result(third, rules={"sharp"}, problem="incomplete: no os.system"),
+        load.Result(first, rules={"1": "noisy", "2": "sharp"}),
+        load.Result(second, rules={"1": "noisy"}),
+        load.Result(third, rules={"2": "sharp"}, problem="incomplete: no os.system"),
     ]
     load.print_detected(results, [control])
     said = capsys.readouterr().out
@@ -120,7 +120,7 @@ def test_the_table_of_what_is_detected(load: ModuleType, capsys: pytest.CaptureF
     assert f"| {second.name} | {second.kind} | **no** |  |" in said
     assert f"| {third.name} | {third.kind} | incomplete: no os.system | sharp |" in said
     assert "- all: 1 of 3 detected at level medium or above, recall 33.3 %" in said
-    assert f"- not counted: noisy, which fires on the control {first.name} too" in said
+    assert f"- not counted: 'noisy', which fires on the control {first.name} too" in said
 
 
 def test_three_are_recorded_and_leave_nothing(load: ModuleType, tmp_path: Path) -> None:
