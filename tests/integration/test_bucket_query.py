@@ -256,6 +256,14 @@ def test_no_place_for_parts(
     assert status == 3 and "set XDG_CACHE_HOME" in err
 
 
+def test_the_host_is_shown(fleet: Fleet, ask: Callable[..., tuple[int, str, str]]) -> None:
+    """Processes of many hosts are told apart: `web-1 app.py[123]`."""
+    _, out, _ = ask(fleet.address, "log", "--host", "web-1")
+    assert {line.split()[1] for line in out.splitlines()} == {"web-1"}
+    _, out, _ = ask(fleet.all, "log", "--host", "web-1")
+    assert {line.split()[1] for line in out.splitlines()} == {"app.py[123]"}
+
+
 def test_a_moment_that_is_none(fleet: Fleet, ask: Callable[..., tuple[int, str, str]]) -> None:
     status, _, err = ask(fleet.address, "sql", "SELECT 1", "--since", "soon")
     assert status == UsageError.exit_status and "--since" in err

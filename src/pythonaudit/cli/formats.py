@@ -21,6 +21,7 @@ from pythonaudit.cli import times
 from pythonaudit.cli.describe import describe_args, process_label, where_text
 from pythonaudit.cli.render import Screen, csv_line, neutralise, neutralise_json
 from pythonaudit.journal.decode import Event, note_names
+from pythonaudit.journal.process import Process
 from pythonaudit.journal.stacks import Frame
 
 # The keys of an event, in the order of its JSON.
@@ -71,6 +72,8 @@ class Format(Protocol):
 class Table:
     """One line an event: time, process, event with what matters of it, line of code."""
 
+    _host_columns = 0
+
     def __init__(self, is_terminal: bool) -> None:
         self._screen = Screen(is_terminal)
         self._day = ""
@@ -106,7 +109,7 @@ class Table:
         return " ".join(cell for cell in cells if cell)
 
     def _fitted_line(self, event: Event, width: int) -> str:
-        process_columns = 16 if width < 100 else 18 if width < 140 else 22
+        process_columns = self._host_columns + (16 if width < 100 else 18 if width < 140 else 22)
         rest = max(width - _CLOCK_COLUMNS - process_columns - 2, 20)
         where_columns = rest // 3 if width < 100 else rest * 2 // 5
         parts = [neutralise(event.event), self._details(event), _notes(event.note_bits)]
@@ -160,7 +163,7 @@ class Table:
         if label is None:
             if len(self._processes) >= _KEPT:
                 self._processes.clear()
-            label = self._processes[event.process.id] = neutralise(process_label(event.process))
+            label = self._processes[event.process.id] = neutralise(self._label(event.process))
         if columns is None:
             return f"{label:<20}"
         if self._screen.columns(label) > columns:
@@ -169,6 +172,18 @@ class Table:
             left = max(columns - len(pid) - 2, 1)
             label = f"{self._screen.head(name, left)}…{bracket}{pid}"
         return self._screen.fit(label, columns)
+
+    def _label(self, process: Process) -> str:
+        return process_label(process)
+
+
+class FleetTable(Table):
+    """The same of many hosts: before the process stands which."""
+
+    _host_columns = 8
+
+    def _label(self, process: Process) -> str:
+        return f"{process.host or '?'} {process_label(process)}"
 
 
 class JsonLines:
@@ -204,6 +219,7 @@ class Csv:
 
 
 FORMATS: Mapping[str, Callable[[bool], Format]] = {"table": Table, "jsonl": JsonLines, "csv": Csv}
+FLEET_FORMATS: Mapping[str, Callable[[bool], Format]] = {**FORMATS, "table": FleetTable}
 
 
 @lru_cache(maxsize=512)
