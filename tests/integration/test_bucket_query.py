@@ -177,7 +177,7 @@ def test_a_part_that_is_not_what_it_should_be(
 ) -> None:
     """It is left out and said; nothing of it is read."""
     address = object_store.new_prefix()
-    object_store.copy(fleet.address, address)
+    object_store.fill(address, object_store.keys(fleet.address))
     keys = sorted(key for key in object_store.keys(address) if key.startswith("parts/web-1/events"))
     object_store.delete(address, keys[0])
     other = object_store.keys(address)[keys[1]]
@@ -254,6 +254,14 @@ def test_no_place_for_parts(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     status, _, err = ask(fleet.address, "log")
     assert status == 3 and "set XDG_CACHE_HOME" in err
+
+
+def test_the_host_is_shown(fleet: Fleet, ask: Callable[..., tuple[int, str, str]]) -> None:
+    """Processes of many hosts are told apart: `web-1 app.py[123]`."""
+    _, out, _ = ask(fleet.address, "log", "--host", "web-1")
+    assert {line.split()[1] for line in out.splitlines()} == {"web-1"}
+    _, out, _ = ask(fleet.all, "log", "--host", "web-1")
+    assert {line.split()[1] for line in out.splitlines()} == {"app.py[123]"}
 
 
 def test_a_moment_that_is_none(fleet: Fleet, ask: Callable[..., tuple[int, str, str]]) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -25,6 +29,7 @@ from pythonaudit.export.targets import Misconfigured, Shipped, Unavailable, open
 from pythonaudit.export.targets.s3 import BucketTarget
 from pythonaudit.integrity.log import Log, parse_record
 from pythonaudit.integrity.verify import parse_outside
+from tests import commands
 from tests.archives import move, write
 from tests.buckets import LOCKED, Cut, Proxy, Store, bucket, running_proxy, target, variables
 from tests.conftest import ROOT
@@ -133,7 +138,7 @@ def test_it_goes_on_where_it_was_cut_off(object_store: Store, kept: Path, proxy:
         return BucketTarget(shared, "web-1", 300, None)
 
     new_target().ship(kept)
-    names = object_store.keys(address).keys()
+    names = list(object_store.names(address))
     total = len(proxy.requests)
     assert total > len(names)
     for at in range(1, total + 1):
@@ -146,9 +151,33 @@ def test_it_goes_on_where_it_was_cut_off(object_store: Store, kept: Path, proxy:
         check_consistent(object_store.keys(address))
         last = 0
         assert new_target().ship(kept).is_done
-        found = object_store.keys(address)
-        assert found.keys() == names
-        check_whole(found, kept)
+        assert list(object_store.names(address)) == names
+    check_whole(object_store.keys(address), kept)
+
+
+def test_a_sender_that_is_killed(object_store: Store, kept: Path, proxy: Proxy) -> None:
+    address = object_store.new_prefix()
+    code = "import sys; from pathlib import Path; from tests.buckets import target\n"
+    code += "target(sys.argv[1], name='web-1').ship(Path(sys.argv[2]))"
+    killed: list[subprocess.Popen[bytes]] = []
+    begun = threading.Event()
+
+    def kill(number: int) -> None:
+        if number == 6:
+            assert begun.wait(60)
+            killed[0].kill()
+            raise Cut
+
+    proxy.after = kill
+    command = [sys.executable, "-c", code, address, str(kept)]
+    environment = commands.environment() | variables(proxy.endpoint)
+    environment["PYTHONPATH"] += f"{os.pathsep}{ROOT}"
+    killed.append(subprocess.Popen(command, env=environment))
+    begun.set()
+    assert killed[0].wait() == -signal.SIGKILL
+    check_consistent(object_store.keys(address))
+    assert target(address, name="web-1").ship(kept).is_done
+    check_whole(object_store.keys(address), kept)
 
 
 def test_two_at_once(object_store: Store, kept: Path) -> None:
