@@ -91,7 +91,7 @@ def notes_of(value: Any, rule: int = probe.VALUE, reveal: int = 0) -> int:
         (sys, '{"$type":"module"}'),
         (type('q"\n', (), {"__module__": None})(), '{"$type":"q\\"\\n"}'),
     ],
-    ids=repr,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_forms(value: Any, text: str) -> None:
     assert written(value) == text
