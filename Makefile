@@ -9,13 +9,19 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip -qq
 # Nothing that is done here is recorded, but for what says so.
 unexport PYTHONAUDIT
 
-.PHONY: demo test newer free-threaded lint bench soak fuzz coverage docs clean
+.PHONY: demo test newer free-threaded lint bench evals benign soak fuzz coverage docs clean
 
 demo: .venv/tools ## shows what is recorded of an application
 	@examples/demo.sh $(BIN)
 
-bench: .venv/tools ## what it costs, beside what one would use instead
-	@for part in cost off read ingest archive verify programs others; do echo "== bench/$$part.py"; $(BIN)/python bench/$$part.py || exit 1; done
+bench: .venv/dev ## what it costs, beside what one would use instead
+	@for part in cost off read ingest archive verify detect export programs others; do echo "== bench/$$part.py"; $(BIN)/python bench/$$part.py || exit 1; done
+
+evals: .venv/tools ## how many of the known attacks that are emulated the rules find; needs root, ARGS chooses
+	@$(BIN)/python evals/attacks.py $(ARGS)
+
+benign: .venv/tools ## what the rules say of much used packages at work; hours, goes on where it was, ARGS chooses
+	@$(BIN)/python evals/benign.py $(ARGS)
 
 soak: .venv/dev ## kills, forks, threads, faults and floods at random for MINUTES=10
 	@MINUTES=$(or $(MINUTES),10) SEED=$(or $(SEED),$$(date +%s)) $(BIN)/python -m pytest -s -q -o faulthandler_timeout=0 tests/soak/soak.py

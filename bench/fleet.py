@@ -7,8 +7,9 @@ Records N events for real (bench/archive_program.py), archives them, and sends t
 
 Then makes a bucket of HOSTS x DAYS with BATCHES batches a day: for each an entry of the manifest, as a sender writes it,
 and for one host the parts as well, which hold HOUR recorded events in each batch. One hour of that host is asked for by
-commands of their own, without a cache; told are seconds of the clock, and the bytes of all answers of the store as a
-share of the bytes that all parts have by what the entries say. Last, one batch's part read whole and by ranges.
+commands of their own, without a cache; told are seconds of the clock and of processors, the better of three, beside
+those of the same question to a directory that has this host alone, and the bytes of all answers of the store as a share
+of the bytes that all parts have by what the entries say. Last, one batch's part read whole and by ranges.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -108,7 +110,7 @@ def ask(store: Store, place: Path, args: argparse.Namespace) -> None:
     since_ns = min(part.begin_ns or 0 for part in asked.of("events"))
     hour = [f"--host={host}", f"--since={_text(since_ns)}", f"--until={_text(since_ns + HOUR_NS)}"]
     for words in (["log", "--format=jsonl", *hour], ["stats", *hour], ["who", "opens", *hour]):
-        tell(store, address, words, total)
+        tell(store, address, into.root.parent, words, total)
     part = asked.of("events")[0]
     compare(store, f"{address.removeprefix('s3://')}/{part_key(host, part.path, part.sha256)}")
 
@@ -140,27 +142,34 @@ def entry_of(entry: Entry, host: str) -> tuple[str, bytes]:
     return entry_key(host, batch, Span(min(times), max(times))), build_listed(text, [host], None)
 
 
-def tell(store: Store, address: str, words: list[str], total: int) -> None:
+def tell(store: Store, address: str, here: Path, words: list[str], total: int) -> None:
     """Seconds and bytes of a command."""
-    best = min(seconds_of(store, address, words) for _ in range(ROUNDS))
+    seconds, used, lines = min(ask_once(store, address, words) for _ in range(ROUNDS))
+    local = min(ask_once(store, str(here), words) for _ in range(ROUNDS))
+    assert local[2] == lines
     with running_proxy(store.endpoint) as proxy:
-        _, lines = seconds_of(store, address, words, proxy.endpoint)
+        ask_once(store, address, words, proxy.endpoint)
         read, requests = proxy.bytes, len(proxy.requests)
     print(
-        f"{words[0]}: one hour of one host: {best[0]:.2f} s (goal: 2), {lines:,} lines; {requests} requests, "
-        f"{read / 1e6:.2f} MB, {100 * read / total:.4f} % of all (goal: 1)"
+        f"{words[0]}, one hour of one host: {seconds:.2f} s (goal: 2), {used:.2f} s of processors, {lines:,} lines; of a "
+        f"directory {local[0]:.2f} and {local[1]:.2f} s; {requests} requests, {read / 1e6:.2f} MB, "
+        f"{100 * read / total:.4f} % of all (goal: 1)"
     )
 
 
-def seconds_of(store: Store, address: str, words: list[str], endpoint: str = "") -> tuple[float, int]:
-    """How long a command takes, without a cache, and how many lines it prints."""
+def ask_once(store: Store, place: str, words: list[str], endpoint: str = "") -> tuple[float, float, int]:
+    """How long a command takes, by the clock and by processors, without a cache; and how many lines it prints."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "XDG_CACHE_HOME": cache, "AWS_ENDPOINT_URL": endpoint or store.endpoint}
-        begin = time.perf_counter()
-        done = subprocess.run(
-            [*COMMAND, "--dir", address, *words], env=environment, capture_output=True, check=True
-        )
-        return time.perf_counter() - begin, done.stdout.count(b"\n")
+        command = [*COMMAND, "--dir", place, *words]
+        begin, before = time.perf_counter(), _used()
+        done = subprocess.run(command, env=environment, capture_output=True, check=True)
+        return time.perf_counter() - begin, _used() - before, done.stdout.count(b"\n")
+
+
+def _used() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def compare(store: Store, path: str) -> None:

@@ -28,6 +28,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import sandbox
 from emulation import ATTACKS, HERE, Emulation, load_emulations
@@ -38,7 +39,7 @@ from pythonaudit.cli.interpreters import unrecorded
 CONTROLS = HERE / "control"
 #: From this level on an alert counts.
 LOUD = ("medium", "high", "critical")
-SECONDS = 20.0
+SECONDS = 60.0
 PYTHONAUDIT = (sys.executable, "-m", "pythonaudit")
 
 
@@ -49,13 +50,13 @@ class Result:
     Attributes:
         emulation: which.
         events: how many were recorded or counted, by name.
-        rules: those that fired at level medium or above.
+        rules: titles of those that fired at level medium or above, by id.
         problem: why this says nothing, or "".
     """
 
     emulation: Emulation
     events: dict[str, int] = field(default_factory=dict)
-    rules: set[str] = field(default_factory=set)
+    rules: dict[str, str] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -72,24 +73,33 @@ def run_emulation(emulation: Emulation, detecting: bool) -> Result:
         recorded = [*PYTHONAUDIT, "--dir", str(store), "run", "-q", "--", "{python}", "main.py"]
         command = sandbox.command(scratch, emulation.directory, SECONDS, recorded)
         done = subprocess.run(command, env=unrecorded(os.environ), capture_output=True, text=True)
-        if done.returncode == sandbox.FAILED:
-            result.problem = done.stderr.strip()
+        output = store / "output.txt"
+        if not output.exists():
+            result.problem = f"no sandbox: {last_line(done.stderr)}"
+            return result
+        if not (store / "journal").exists():
+            result.problem = f"incomplete: nothing was recorded: {last_line(output.read_text(errors='replace'))}"
             return result
         result.events = {
             row["event"]: row["recorded"] + row["counted"] for row in ask(store, "stats", "--by", "event")
         }
         missing = [name for name in emulation.raises if name not in result.events]
         if done.returncode or missing:
-            said = (store / "output.txt").read_text(errors="replace").strip().splitlines()[-1:]
+            said = last_line(output.read_text(errors="replace"))
             reasons = [f"exit status {done.returncode}"] if done.returncode else []
             reasons += [f"no {name}" for name in missing]
-            result.problem = f"incomplete: {', '.join([*reasons, *said])}"
+            result.problem = f"incomplete: {', '.join([*reasons, said] if said else reasons)}"
         if detecting:
-            result.rules = {row["rule"] for row in ask(store, "detect") if row["level"] in LOUD}
+            result.rules = {row["rule"]: row["title"] for row in ask(store, "detect") if row["level"] in LOUD}
     return result
 
 
-def ask(store: Path, *words: str) -> list[dict[str, object]] | list[dict[str, int]] | list[dict[str, str]]:
+def last_line(text: str) -> str:
+    """What a program said last, fit for a cell of a table."""
+    return "".join(text.strip().splitlines()[-1:]).replace("|", "/")[:200]
+
+
+def ask(store: Path, *words: str) -> list[dict[str, Any]]:
     """The rows that a verb prints.
 
     Raises:
@@ -119,15 +129,15 @@ def print_events(results: Iterable[Result]) -> None:
 
 def print_detected(results: Sequence[Result], controls: Sequence[Result]) -> None:
     """What was found, and recall."""
-    silent = {rule: result.emulation.name for result in controls for rule in result.rules}
+    silent = {rule: (title, control) for control in controls for rule, title in control.rules.items()}
     found: list[Result] = []
     print("| emulation | kind | detected | rules |\n| --- | --- | --- | --- |")
     for result in results:
-        rules = sorted(result.rules - silent.keys())
+        rules = sorted(title for rule, title in result.rules.items() if rule not in silent)
         if rules and not result.problem:
             found.append(result)
         said = result.problem or ("yes" if rules else "**no**")
-        print(f"| {result.emulation.name} | {result.emulation.kind} | {said} | {', '.join(rules)} |")
+        print(f"| {result.emulation.name} | {result.emulation.kind} | {said} | {'; '.join(rules)} |")
     ran = [result for result in results if not result.problem.startswith("skipped")]
     print()
     for kind in (*dict.fromkeys(result.emulation.kind for result in ran), "all"):
@@ -136,8 +146,8 @@ def print_detected(results: Sequence[Result], controls: Sequence[Result]) -> Non
         print(
             f"- {kind}: {hits} of {len(of)} detected at level medium or above, recall {100 * hits / len(of):.1f} %"
         )
-    for rule, control in silent.items():
-        print(f"- not counted: {rule}, which fires on the control {control} too")
+    for title, control in silent.values():
+        print(f"- not counted: {title!r}, which fires on the control {control.emulation.name} too")
     for result in controls:
         if result.problem:
             print(f"- the control {result.emulation.name}: {result.problem}")

@@ -16,7 +16,7 @@ def main() -> int:
     try:
         return sandbox.run_inside(Path(scratch), load_emulation(Path(directory)), float(seconds), words)
     except OSError as error:
-        print(f"no sandbox: {error}", file=sys.stderr)
+        print(error, file=sys.stderr)
         return sandbox.FAILED
 
 

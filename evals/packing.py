@@ -18,6 +18,7 @@ import marshal
 import re
 import wave
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 _PLACE = re.compile(rb"@@(\w+) ([\w./-]+)@@")
@@ -64,8 +65,8 @@ def _in_wav(content: bytes) -> bytes:
     return base64.b64encode(held.getvalue())
 
 
-PACKERS = {
-    "base64": base64.b64encode,
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "base64": lambda content: base64.b64encode(content),
     "hex": lambda content: content.hex().encode(),
     "zlib": lambda content: base64.b64encode(zlib.compress(content)),
     "marshal": lambda content: base64.b64encode(marshal.dumps(compile(content, "<packed>", "exec"))),

@@ -48,6 +48,7 @@ OUT_OF_TIME = 124
 #: File systems that show the kernel, or that are made anew inside.
 NOT_FILES = {"proc", "sysfs", "devtmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "securityfs", "debugfs"}
 NOT_FILES |= {"tracefs", "pstore", "bpf", "configfs", "fusectl", "hugetlbfs", "binfmt_misc", "nsfs", "autofs"}
+UNSHARE = ("unshare", "--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _SIOCSIFADDR, _SIOCSIFFLAGS, _SIOCSIFNETMASK = 0x8916, 0x8914, 0x891C
 _IFF_UP = 1
@@ -55,9 +56,8 @@ _IFF_UP = 1
 
 def command(scratch: Path, emulation: Path, seconds: float, words: Sequence[str]) -> list[str]:
     """What runs `words` in a sandbox that is made for `emulation` and keeps SCRATCH/store."""
-    spaces = ["--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private"]
     inside = [sys.executable, "-I", str(HERE / "enter.py"), str(scratch), str(emulation), str(seconds)]
-    return ["unshare", *spaces, "--", *inside, "--", *words]
+    return [*UNSHARE, "--", *inside, "--", *words]
 
 
 def obstacle() -> str | None:
@@ -69,6 +69,9 @@ def obstacle() -> str | None:
     missing = [name for name in ("unshare", "mount") if not shutil.which(name)]
     if missing:
         return f"the sandbox of the emulations needs {' and '.join(missing)} (util-linux)"
+    done = subprocess.run([*UNSHARE, "--", "true"], capture_output=True, text=True)
+    if done.returncode:
+        return f"the sandbox of the emulations needs namespaces: {done.stderr.strip()}"
     return None
 
 

@@ -31,7 +31,7 @@ METADATA = "169.254.169.254"
 ADDRESSES = (SERVER, RESOLVER, METADATA)
 WEB_PORTS = (80, 443, 8000, 8080)
 SHELL_PORTS = (4444, 9001, 3333)
-_READ_SECONDS = 5.0
+_READ_SECONDS = 20.0
 
 
 class _Web(BaseHTTPRequestHandler):
@@ -115,10 +115,10 @@ def running(root: Path) -> Iterator[Path]:
     started: list[socketserver.BaseServer] = []
     for address in (SERVER, METADATA):
         for port in WEB_PORTS:
-            server = ThreadingHTTPServer((address, port), web)
+            site = ThreadingHTTPServer((address, port), web)
             if port == 443:
-                server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-            started.append(server)
+                site.socket = context.wrap_socket(site.socket, server_side=True, do_handshake_on_connect=False)
+            started.append(site)
     started += [_Listener((SERVER, port), shell) for port in SHELL_PORTS]
     started.append(_Listener((SERVER, 21), _Files))
     started.append(socketserver.ThreadingUDPServer((RESOLVER, 53), _Names))

@@ -41,7 +41,7 @@ enum {
 enum { PA_CLOCK_MONOTONIC = 1, PA_CLOCK_TSC = 2, PA_CLOCK_CNTVCT = 3 };
 
 /* segment header, way: how recording began in this process */
-enum { PA_WAY_PRELOAD = 1, PA_WAY_SITE = 2, PA_WAY_FORK = 3, PA_WAY_COMMAND = 4 };
+enum { PA_WAY_PRELOAD = 1, PA_WAY_SITE = 2, PA_WAY_FORK = 3, PA_WAY_COMMAND = 4, PA_WAY_AGENT = 5 };
 
 /* segment header, canary */
 enum { PA_CANARY_NOT_SEEN = 0, PA_CANARY_SEEN = 1 };

@@ -133,7 +133,7 @@ static PyObject *start(PyObject *module, PyObject *stdlib)
 
 /* What a command of ours records of itself. It removes nothing that others have recorded, so the limit is left
  * to them; a record elsewhere than in the directory would be one that its owner does not see. */
-static int prepare_command(const char *dir, const char *events)
+static int prepare_command(const char *dir, const char *events, uint32_t way)
 {
     struct pa_settings *settings = calloc(1, sizeof *settings);
     char complaint[160];
@@ -144,17 +144,18 @@ static int prepare_command(const char *dir, const char *events)
         settings->max_bytes = INT64_MAX;
         memcpy(settings->dir, dir, strlen(dir) + 1);
         snprintf(settings->events, sizeof settings->events, "%s", events);
-        result = prepare_for(settings, PA_WAY_COMMAND);
+        result = prepare_for(settings, way);
     }
     free(settings);
     return result;
 }
 
 PyDoc_STRVAR(start_command_doc,
-"start_command($module, stdlib, directory, events, /)\n--\n\n"
+"start_command($module, stdlib, directory, events, is_agent, /)\n--\n\n"
 "Begin to record some events of this process, without stacks, in a directory, if nothing records it yet.\n\n"
 "stdlib is the directory of the standard library, events as in PYTHONAUDIT_EVENTS. No variable is read,\n"
 "nothing in the directory is removed, and no other place is taken where it cannot be written.\n"
+"is_agent: not a command that ends soon, but the agent.\n"
 "Returns the state, as status() names it.");
 
 static PyObject *start_command(PyObject *module, PyObject *args)
@@ -162,10 +163,12 @@ static PyObject *start_command(PyObject *module, PyObject *args)
     (void)module;
     PyObject *stdlib = NULL, *directory = NULL;
     const char *events;
-    if (!PyArg_ParseTuple(args, "O&O&s", PyUnicode_FSConverter, &stdlib, PyUnicode_FSConverter, &directory, &events))
+    int is_agent;
+    if (!PyArg_ParseTuple(args, "O&O&sp", PyUnicode_FSConverter, &stdlib, PyUnicode_FSConverter, &directory, &events,
+                          &is_agent))
         return NULL;
     if (!pa_recorder.installed && !recorded_elsewhere()) {
-        state = prepare_command(PyBytes_AsString(directory), events);
+        state = prepare_command(PyBytes_AsString(directory), events, is_agent ? PA_WAY_AGENT : PA_WAY_COMMAND);
         if (state == RECORDING)
             begin_here(stdlib);
     }

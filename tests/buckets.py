@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -83,15 +83,19 @@ class Store:
         """An address below which nothing is yet."""
         return f"s3://{bucket}/test-{next(_prefixes)}"
 
-    def keys(self, address: str) -> dict[str, bytes]:
-        """What is below an address: each key, and what its object holds."""
+    def names(self, address: str) -> Iterator[str]:
+        """The keys below an address, in order."""
         bucket, _, prefix = address.removeprefix("s3://").partition("/")
-        found = {}
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix + "/"):
-            for one in page.get("Contents", ()):
-                body = self.client.get_object(Bucket=bucket, Key=one["Key"])["Body"].read()
-                found[one["Key"].removeprefix(prefix + "/")] = body
-        return found
+            yield from (one["Key"].removeprefix(prefix + "/") for one in page.get("Contents", ()))
+
+    def keys(self, address: str) -> dict[str, bytes]:
+        """The same, and what the objects hold."""
+        bucket, _, prefix = address.removeprefix("s3://").partition("/")
+        return {
+            key: self.client.get_object(Bucket=bucket, Key=f"{prefix}/{key}")["Body"].read()
+            for key in self.names(address)
+        }
 
     def put(self, address: str, key: str, body: bytes) -> None:
         """Writes, or overwrites, an object."""
@@ -103,10 +107,10 @@ class Store:
         bucket, _, prefix = address.removeprefix("s3://").partition("/")
         self.client.delete_object(Bucket=bucket, Key=f"{prefix}/{key}")
 
-    def copy(self, address: str, into: str) -> None:
-        """The same objects below another address."""
-        for key, body in self.keys(address).items():
-            self.put(into, key, body)
+    def fill(self, address: str, objects: Mapping[str, bytes]) -> None:
+        """Writes objects, by key."""
+        for key, body in objects.items():
+            self.put(address, key, body)
 
 
 def weed() -> str:

@@ -106,6 +106,20 @@ def packaged() -> Event:
     return event
 
 
+def alerted(way: int = layout.WAY_AGENT) -> Event:
+    """An alert."""
+    said = {
+        "alert": "3f2a9c0d71be", "rule": "bbc2fa25", "title": "Credential File Read", "level": "high",
+        "techniques": ["T1552.001", "T1552"], "count": 7, "host": "web-1", "process": "00" * 16,
+        "first": "2026-11-22T14:30:33.123456789Z", "last": "2026-11-22T14:30:34.123456789Z",
+        "package": {"name": "requests", "version": "2.32.3"}, "events": [f"{'00' * 16}/1/5"],
+    }  # fmt: skip
+    writer = SegmentWriter(attributes={"host": "web-1"}, way=way)
+    writer.thread().event("pythonaudit.alert", [said], source=layout.SOURCE_APPLICATION)
+    (event,) = decoded(writer.build())
+    return event
+
+
 def named(name: str, args: Any = (), **attributes: Any) -> Event:
     """One event, of a process with these attributes."""
     writer = SegmentWriter(attributes={"host": "web-1"} | attributes)

@@ -33,6 +33,7 @@ APART_IMPORTED_BY = {"_recorder": {"recorder"}, "recorder": {"__init__", "cli"}}
 
 #: Third-party packages and where they may be imported.
 HOMES = {
+    "apprise": {"agent"},
     "asgiref": {"recorder"},  # of Django, which alone imports recorder.django
     "botocore": {"archive"},
     "cryptography": {"integrity"},

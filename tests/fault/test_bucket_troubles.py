@@ -121,6 +121,13 @@ def test_who_may_not(
     assert raised.value.hint and "\n" not in f"{raised.value}{raised.value.hint}"
 
 
+def test_it_shows_before_there_is_anything_to_send(
+    environment: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    with pytest.raises(Misconfigured, match="NoSuchBucket"):
+        target("s3://nobody/fleet", name="web-1").ship(tmp_path)
+
+
 def test_nobody_is_there(environment: Callable[[str, str], None], kept: Path) -> None:
     environment("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_ports(1)[0]}")
     with pytest.raises(Unavailable, match=r"^s3://audit/fleet: Could not connect"):

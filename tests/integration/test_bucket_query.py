@@ -109,6 +109,7 @@ def unordered(text: str) -> list[str]:
         ["log", "--run", "last", "--format", "csv"],
         ["stats", "--format", "jsonl"],
         ["stats", "--host", "web-*", "--format", "jsonl"],
+        ["stats", "--since", "2026-11-21", "--format", "jsonl"],
         ["who", "opens", "--format", "jsonl"],
         ["tree", "--format", "jsonl"],
         ["stacks", "--event", "open"],
@@ -176,7 +177,7 @@ def test_a_part_that_is_not_what_it_should_be(
 ) -> None:
     """It is left out and said; nothing of it is read."""
     address = object_store.new_prefix()
-    object_store.copy(fleet.address, address)
+    object_store.fill(address, object_store.keys(fleet.address))
     keys = sorted(key for key in object_store.keys(address) if key.startswith("parts/web-1/events"))
     object_store.delete(address, keys[0])
     other = object_store.keys(address)[keys[1]]
@@ -209,6 +210,22 @@ def test_what_was_put_together_twice_is_seen_once(
         assert len(ask(address, *words, "--format", "jsonl")[1].splitlines()) == 9
 
 
+def test_earlier_segments_are_not_missing(
+    object_store: Store, ask: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    address = object_store.new_prefix()
+    for sequence in range(4):
+        put(tmp_path, 1, 3 - sequence, sequence=sequence, host="web-1")
+        move(tmp_path)
+    target(address, name="web-1").ship(tmp_path)
+    later = ["--since", "2026-11-21T12:00:00Z"]
+    assert "missing-segments" not in ask(address, "stats", "--format", "jsonl", *later)[1]
+    keys = sorted(key for key in object_store.keys(address) if key.startswith("manifest/"))
+    object_store.delete(address, keys[1])
+    assert "missing-segments" in ask(address, "stats", "--format", "jsonl")[1]
+    assert "missing-segments" not in ask(address, "stats", "--format", "jsonl", *later)[1]
+
+
 def test_the_variable(
     fleet: Fleet, ask: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +254,14 @@ def test_no_place_for_parts(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     status, _, err = ask(fleet.address, "log")
     assert status == 3 and "set XDG_CACHE_HOME" in err
+
+
+def test_the_host_is_shown(fleet: Fleet, ask: Callable[..., tuple[int, str, str]]) -> None:
+    """Processes of many hosts are told apart: `web-1 app.py[123]`."""
+    _, out, _ = ask(fleet.address, "log", "--host", "web-1")
+    assert {line.split()[1] for line in out.splitlines()} == {"web-1"}
+    _, out, _ = ask(fleet.all, "log", "--host", "web-1")
+    assert {line.split()[1] for line in out.splitlines()} == {"app.py[123]"}
 
 
 def test_a_moment_that_is_none(fleet: Fleet, ask: Callable[..., tuple[int, str, str]]) -> None:

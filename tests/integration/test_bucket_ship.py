@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
 
 from pythonaudit.archive.address import parse_bucket
-from pythonaudit.archive.bucket import parse_listed, parse_sealed
+from pythonaudit.archive.bucket import Sealed, parse_listed, parse_sealed
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.errors import UsageError
 from pythonaudit.export.targets import Misconfigured, Shipped, Unavailable, open_target, parse_address
 from pythonaudit.export.targets.s3 import BucketTarget
 from pythonaudit.integrity.log import Log, parse_record
 from pythonaudit.integrity.verify import parse_outside
+from tests import commands
 from tests.archives import move, write
 from tests.buckets import LOCKED, Cut, Proxy, Store, bucket, running_proxy, target, variables
+from tests.conftest import ROOT
 from tests.sealed import archive, build_store, put_together, seal_open, start_sealing
 
 
@@ -67,7 +78,7 @@ def check_whole(found: dict[str, bytes], directory: Path) -> None:
     assert seals(found)[-1].checkpoint == note
 
 
-def seals(found: dict[str, bytes]) -> list:
+def seals(found: dict[str, bytes]) -> list[Sealed]:
     return [parse_sealed(body) for key, body in sorted(found.items()) if key.startswith("seal/")]
 
 
@@ -127,7 +138,7 @@ def test_it_goes_on_where_it_was_cut_off(object_store: Store, kept: Path, proxy:
         return BucketTarget(shared, "web-1", 300, None)
 
     new_target().ship(kept)
-    names = object_store.keys(address).keys()
+    names = list(object_store.names(address))
     total = len(proxy.requests)
     assert total > len(names)
     for at in range(1, total + 1):
@@ -140,9 +151,33 @@ def test_it_goes_on_where_it_was_cut_off(object_store: Store, kept: Path, proxy:
         check_consistent(object_store.keys(address))
         last = 0
         assert new_target().ship(kept).is_done
-        found = object_store.keys(address)
-        assert found.keys() == names
-        check_whole(found, kept)
+        assert list(object_store.names(address)) == names
+    check_whole(object_store.keys(address), kept)
+
+
+def test_a_sender_that_is_killed(object_store: Store, kept: Path, proxy: Proxy) -> None:
+    address = object_store.new_prefix()
+    code = "import sys; from pathlib import Path; from tests.buckets import target\n"
+    code += "target(sys.argv[1], name='web-1').ship(Path(sys.argv[2]))"
+    killed: list[subprocess.Popen[bytes]] = []
+    begun = threading.Event()
+
+    def kill(number: int) -> None:
+        if number == 6:
+            assert begun.wait(60)
+            killed[0].kill()
+            raise Cut
+
+    proxy.after = kill
+    command = [sys.executable, "-c", code, address, str(kept)]
+    environment = commands.environment() | variables(proxy.endpoint)
+    environment["PYTHONPATH"] += f"{os.pathsep}{ROOT}"
+    killed.append(subprocess.Popen(command, env=environment))
+    begun.set()
+    assert killed[0].wait() == -signal.SIGKILL
+    check_consistent(object_store.keys(address))
+    assert target(address, name="web-1").ship(kept).is_done
+    check_whole(object_store.keys(address), kept)
 
 
 def test_two_at_once(object_store: Store, kept: Path) -> None:
@@ -298,3 +333,49 @@ def test_the_digest_is_checked_by_the_store(object_store: Store, tmp_path: Path)
     path.write_bytes(b"other bytes")
     with pytest.raises(ValueError, match="its SHA-256 is not"):
         bucket(object_store.new_prefix()).put("key", path, hashlib.sha256(b"bytes").hexdigest())
+
+
+def policy() -> list[dict[str, Any]]:
+    """What docs/guide/fleet.md allows the sender web-1."""
+    text = (ROOT / "docs" / "guide" / "fleet.md").read_text()
+    (found,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    statements: list[dict[str, Any]] = json.loads(found)["Statement"]
+    return statements
+
+
+def listed(value: Any) -> list[str]:
+    return value if isinstance(value, list) else [value]
+
+
+def is_allowed(statements: list[dict[str, Any]], action: str, resource: str, prefix: str | None) -> bool:
+    for one in statements:
+        prefixes = listed(one.get("Condition", {}).get("StringLike", {}).get("s3:prefix", "*"))
+        if (
+            action in listed(one["Action"])
+            and any(fnmatchcase(resource, f"{glob}") for glob in listed(one["Resource"]))
+            and any(fnmatchcase(prefix or "", glob) for glob in prefixes)
+        ):
+            return True
+    return False
+
+
+def test_it_does_no_more_than_its_policy_allows(object_store: Store, own: Path, proxy: Proxy) -> None:
+    address = object_store.new_prefix()
+    statements = policy()
+    for process in (50, 51):
+        write(own, process)
+        archive(own)
+        target(address, name="web-1").ship(own)
+    assert {method for method, _ in proxy.requests} == {"PUT", "GET"}
+    for method, url in proxy.requests:
+        parts = urlsplit(url)
+        key = unquote(parts.path).replace(address.removeprefix("s3:/"), "/audit/fleet").strip("/")
+        query = dict(parse_qsl(parts.query))
+        prefix = (
+            query["prefix"].replace(address.removeprefix("s3://audit/"), "fleet") if "prefix" in query else None
+        )
+        action = "s3:ListBucket" if prefix else f"s3:{method.title()}Object"
+        resource = "arn:aws:s3:::" + ("audit" if prefix else key)
+        assert is_allowed(statements, action, resource, prefix), (method, url)
+    assert not is_allowed(statements, "s3:PutObject", "arn:aws:s3:::audit/fleet/parts/web-2/x", None)
+    assert not is_allowed(statements, "s3:GetObject", "arn:aws:s3:::audit/fleet/parts/web-1/x", None)

@@ -128,7 +128,7 @@ def test_others(trail: Path, words: list[str], nearest: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("option", ["--event", "--path", "--package", "--text", "--context", "--where"])
+@pytest.mark.parametrize("option", ["--event", "--path", "--package", "--host", "--text", "--context", "--where"])
 def test_bytes_that_are_no_text(trail: Path, command: str, option: str) -> None:
     """They end in no traceback, whatever they find."""
     values = {"--context": "key={}", "--where": "path = '{}' AND args IS NOT NULL"}
@@ -141,5 +141,5 @@ def test_every_filter_is_tried() -> None:
     parser = argparse.ArgumentParser()
     filters.add_arguments(parser)
     options = {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
-    anything = {"--event", "--path", "--package", "--text"}
+    anything = {"--event", "--path", "--package", "--host", "--text"}
     assert options == {option for option, *_ in FILTERS} - {"--format"} | anything

@@ -86,7 +86,7 @@ def check_otlp(events: list[Event]) -> None:
 
 
 def check_syslog(event: Event, limit: int = LIMIT_MAX) -> rfc5424.Message:
-    written = SyslogEncoder(13, limit).message(event)
+    (written,) = SyslogEncoder(13, limit).messages([event])
     assert len(written) <= limit
     assert not NO_PRINT.search(written.decode())
     message = rfc5424.parse(written)

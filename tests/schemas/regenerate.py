@@ -36,10 +36,11 @@ OBJECTS = {
         "long_string",
         "metadata",
     ),
+    *("analytic", "attack", "evidences", "finding_info", "sub_technique", "technique"),
     *("module", "network_endpoint", "object", "process", "product", "script", "url", "user"),
 }
 #: Classes of OCSF, by number.
-CLASSES = {0, 1001, 1004, 1005, 1007, 1008, 1009, 4001, 4002, 4003, 4008, 5001, 5019, 6002, 6005}
+CLASSES = {0, 1001, 1004, 1005, 1007, 1008, 1009, 2004, 4001, 4002, 4003, 4008, 5001, 5019, 6002, 6005}
 #: Profiles that our events have.
 PROFILES = {"host"}
 

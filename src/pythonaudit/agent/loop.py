@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pythonaudit.agent.archiving import Archiving
 from pythonaudit.agent.config import Config
@@ -42,6 +43,10 @@ from pythonaudit.journal.decode import SegmentDecoder
 from pythonaudit.journal.follow import Follower
 from pythonaudit.journal.reader import Key
 from pythonaudit.journal.watched import Watched
+
+if TYPE_CHECKING:
+    from pythonaudit.agent.detecting import Detecting
+    from pythonaudit.agent.messages import Messenger
 
 LOOK_SECONDS = 0.38
 NOTICE_SECONDS = LOOK_SECONDS / 2
@@ -70,6 +75,7 @@ class Agent:
         version: of pythonaudit.
         more: further directories whose journals are followed.
         tell: takes a line for people.
+        record: records an alert in the directory, as an event of ours; why that cannot be done, or nothing.
         environ: of systemd, if it started us.
 
     Attributes:
@@ -88,6 +94,7 @@ class Agent:
         version: str,
         more: Iterable[Path] = (),
         tell: Callable[[str], None] = lambda _: None,
+        record: Callable[[str, dict[str, Any]], str] = lambda event, said: "nobody records here",
         environ: dict[str, str] | None = None,
     ) -> None:
         self.directory, self.config, self.version = directory, config, version
@@ -127,9 +134,11 @@ class Agent:
             ],
             self.problems,
         )
+        self._messenger: Messenger | None = None
         self._metrics: Metrics | None = None
         try:
             self._exporting = Exporting(*where, config.export, self.problems)
+            self._detecting = self._make_detecting(record) if config.detect else None
             if config.agent.metrics:
                 self._metrics = Metrics(config.agent.metrics, self.figures, self.problems, version)
             self._begin_sealing()
@@ -188,6 +197,8 @@ class Agent:
         self.look()
         self._worker.start()
         self._exporting.start()
+        if self._detecting:
+            self._detecting.start()
         self._publish()
         self._notifier.ready(self.describe())
 
@@ -206,8 +217,21 @@ class Agent:
         run_task(Task("sealing", 0, self._say_stop), self.problems)
         self._publisher.offer(self._sealer.writer.note)
         self._publisher.end(_PUBLISH_SECONDS)
+        if self._detecting and self._messenger:
+            self._detecting.end(_PUBLISH_SECONDS)
+            self._messenger.end(_PUBLISH_SECONDS)
         self._exporting.end(_PUBLISH_SECONDS)
         self._publish(is_last=True)
+
+    def _make_detecting(self, record: Callable[[str, dict[str, Any]], str]) -> Detecting:
+        from pythonaudit.agent.detecting import Detecting, build_owners
+        from pythonaudit.agent.messages import Messenger
+
+        detect = self.config.detect
+        assert detect is not None
+        self._messenger = Messenger(detect.notify, detect.notify_level, self.problems)
+        owners = build_owners(self.directory)
+        return Detecting(self.directory, self._more, detect, record, self._messenger, self.problems, owners)
 
     def _say_stop(self) -> None:
         if self.is_sealing:
@@ -262,6 +286,7 @@ class Agent:
         figures.segments, figures.processes = len(watched), len({key[0] for key in self._present})
         figures.losses = losses
         figures.exports = self._exporting.figures()
+        figures.detection = self._detecting.figures() if self._detecting else {}
 
     def _add_losses(self, losses: dict[int, Counter[str]], watched: Watched) -> None:
         found, uid = watched.losses, watched.head.file.uid

@@ -100,6 +100,18 @@ class Metrics(Collector):
                 losses.add_metric([str(uid), reason], count)
         yield losses
         yield from self._collect_exports()
+        detection = self._figures.detection
+        if detection:
+            yield CounterMetricFamily(
+                "pythonaudit_events_matched", "Events held against rules.", value=detection["events"]
+            )
+            yield CounterMetricFamily("pythonaudit_alerts", "Alerts.", value=detection["alerts"])
+            yield GaugeMetricFamily("pythonaudit_rules", "Rules in force.", value=detection["rules"])
+            yield GaugeMetricFamily(
+                "pythonaudit_detection_behind_seconds",
+                "Age of the first event that waits.",
+                value=detection.get("behind", 0.0),
+            )
 
     def _collect_exports(self) -> Iterable[Metric]:
         behind = GaugeMetricFamily(

@@ -50,7 +50,7 @@ class Status:
         unsealed: of these events, how many are not sealed.
         batches, archived_events, archive_bytes: of the archive.
         losses: by reason, of what is in the journal.
-        exports: by name, as the agent's figures have them.
+        exports, detection: as the agent's figures have them.
         problems: how many the agent has met. `latest`: the last of them.
         wrong: what is not as it should be, a line each.
     """
@@ -74,6 +74,7 @@ class Status:
     archive_bytes: int = 0
     losses: dict[str, int] = field(default_factory=dict)
     exports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    detection: dict[str, Any] = field(default_factory=dict)
     problems: int | None = None
     latest: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
@@ -117,6 +118,7 @@ def _add_agent(status: Status, said: dict[str, Any]) -> None:
         status.lag = said.get("figures", {}).get("lag")
         status.waiting = said.get("figures", {}).get("waiting")
         status.exports = said.get("figures", {}).get("exports", {})
+        status.detection = said.get("figures", {}).get("detection", {})
         silent = (time.time_ns() - told_ns) / _SECOND_NS
         if silent > SILENT_SECONDS:
             status.wrong.append(f"the agent has said nothing for {silent:.0f} s")
@@ -192,6 +194,10 @@ def _judge(status: Status, config: Config) -> list[str]:
         wrong.append(f"the last checkpoint is {age:.0f} s old{who}")
     if status.agent and status.sealing and (status.lag or 0.0) > LAG_SECONDS:
         wrong.append(f"sealing is {status.lag:.0f} s behind")
+    if status.detection.get("trouble"):
+        wrong.append(f"detection: {status.detection['trouble']}")
+    if status.detection.get("behind", 0.0) > LAG_SECONDS:
+        wrong.append(f"detection is {status.detection['behind']:.0f} s behind")
     for name, export in status.exports.items():
         if export.get("trouble"):
             behind = f", {export['behind']:.0f} s behind" if "behind" in export else ""

@@ -31,7 +31,7 @@ from pythonaudit.archive.objects import CONNECTIONS, Bucket
 from pythonaudit.archive.reader import ArchivedSegments
 from pythonaudit.errors import FormatError, StoreError
 from pythonaudit.journal.files import Box
-from pythonaudit.journal.reader import Journal
+from pythonaudit.journal.reader import Journal, SegmentHead
 
 _SPECIAL = re.compile(r"[*?[].*", re.DOTALL)
 _HOUR_NS = 3_600_000_000_000
@@ -178,10 +178,15 @@ class FleetJournal(Journal):
     def __init__(self, bucket: Bucket, scope: Scope, cache: Cache) -> None:
         super().__init__(cache.root, archived=ArchivedSegments(FleetArchive(bucket, scope, cache)))
         self.name = str(bucket.address)
+        self._is_cut = scope.since_ns is not None
 
     def boxes(self) -> list[Box]:
         """None: nobody records into a bucket."""
         return []
+
+    def missing(self, heads: Iterable[SegmentHead]) -> dict[str, int]:
+        """As of `Journal`. Of segments from a moment on nobody can tell: earlier ones were not looked for."""
+        return {} if self._is_cut else super().missing(heads)
 
     def places(self) -> list[Path]:
         """None."""

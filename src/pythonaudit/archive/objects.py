@@ -76,8 +76,8 @@ class Bucket:
         from botocore.exceptions import BotoCoreError
 
         self.address = address
-        #: Bytes that were read, and requests that were made.
-        self.bytes_read = self.requests = 0
+        #: Of objects, by all threads together.
+        self.bytes_read = 0
         session = botocore.session.get_session()
         session.register_component("data_loader", _loader())
         endpoint = address.endpoint or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -200,12 +200,16 @@ class Bucket:
                 yield self._below(one["Prefix"]).removeprefix(prefix).removesuffix("/")
 
     def all(self, function: Callable[[Item], Found], items: Iterable[Item]) -> list[Found]:
-        """What a function gives of each, in order; many are under way at once."""
+        """What a function gives of each, in order; many are under way at once. Where one fails, no more are begun."""
         items = list(items)
         if len(items) < 2:
             return [function(item) for item in items]
         with ThreadPoolExecutor(min(CONNECTIONS, len(items))) as pool:
-            return list(pool.map(function, items))
+            try:
+                return list(pool.map(function, items))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def _pages(self, prefix: str, after: str, **more: Any) -> Iterator[Any]:
         begin = self.address.key(prefix)
@@ -258,7 +262,6 @@ class Bucket:
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
         from botocore.parsers import ResponseParserError
 
-        self.requests += 1
         try:
             return request()
         except ClientError as error:

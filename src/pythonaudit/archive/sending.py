@@ -44,6 +44,7 @@ from pythonaudit.integrity.verify import parse_outside
 
 _DAY_NS = 86_400_000_000_000
 _SETTLED_NS = 3_600_000_000_000  # a day's batches are put together until then
+_LAST = "~"  # after all names of batches
 _RECORDS = 1 << 15  # of one object
 _ROUNDS = 5
 
@@ -75,7 +76,7 @@ class Sender:
         self._bucket, self._name, self._interval, self._locked_until = bucket, name, interval, locked_until
         self._there: set[str] = set()  # batches whose entries are in the bucket
         self._inside: set[str] = set()  # batches all of whose events are, in these or in those that they replace
-        self._oldest = ""  # from this batch on, `_there` is known
+        self._oldest = ""  # from this batch on, `_there` is known; empty: nobody has looked
         self._hosts: set[str] = set()
         self._logs: dict[str, _Position] = {}
 
@@ -123,9 +124,11 @@ class Sender:
         return True
 
     def _look(self, entries: list[Entry]) -> None:
-        """Looks which of these, and of those that they replace, are in the bucket; once."""
-        oldest = min((name for entry in entries for name in (entry.batch, *entry.replaces)), default="")
-        if not entries or (self._oldest and oldest >= self._oldest):
+        """Looks which of these, and of those that they replace, are in the bucket; once. So what is wrong with the
+        bucket shows before anything is archived, too.
+        """
+        oldest = min((name for entry in entries for name in (entry.batch, *entry.replaces)), default=_LAST)
+        if self._oldest and oldest >= self._oldest:
             return
         prefix = entries_prefix(self._name)
         for key, _ in self._bucket.keys(prefix, prefix + oldest):

@@ -38,6 +38,7 @@ VERBS: Mapping[str, str] = {
     "who": "say which package, and which line of code, opens, writes, imports, runs, … what",
     "diff": "compare two runs: what B did that A did not, by package",
     "detect": "hold what is recorded against rules (Sigma), and print alerts",
+    "alerts": "list the alerts that the agent has told, show one with its whole story, or close it",
     "rules": "list, show, test, check and convert rules, and say which techniques they cover",
     "sql": "answer one SELECT over everything recorded",
     "stacks": "show where events come from: collapsed stacks, speedscope, or a flame graph in HTML",
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
 # What the extra `tools` brings: the verbs that need these say so where they are missing.
 TOOLS = frozenset(
     {
-        *("botocore", "cryptography", "duckdb", "google", "grpc", "numpy", "opentelemetry", "orjson"),
+        *("apprise", "botocore", "cryptography", "duckdb", "google", "grpc", "numpy", "opentelemetry", "orjson"),
         *("prometheus_client", "pyarrow", "rich", "sigma", "tomli", "yaml"),
     }
 )

@@ -31,8 +31,8 @@ END = "pythonaudit.read.end"
 SETTING = "pythonaudit.read.setting"
 EVENTS = (READ, END, SETTING)
 
-# The last that holds counts: everything is off, these are on.
-_POLICY = ",".join(["app", "-*", *(f"+{name}" for name in EVENTS)])
+# The last that holds counts: everything is off, these are on. Alerts are told, and closed, in the same way.
+_POLICY = ",".join(["app", "-*", *(f"+{name}" for name in EVENTS), "+pythonaudit.alert*"])
 _CONFIG = "config.toml"
 _NOBODY = (1 << 32) - 1
 _IS_OFF = "reading-is-not-recorded"  # in the reader's own box: he knows that it is switched off
@@ -83,15 +83,15 @@ def begin(directory: Path) -> None:
     was_on = not os.path.lexists(mark)
     if not (is_on or was_on):
         return
-    trouble = _record(directory)
+    trouble = record(directory)
     if not trouble and is_on != was_on:
-        trouble = _raise(SETTING, {"record": is_on, "config": str(directory / _CONFIG)} | _reader())
+        trouble = tell(SETTING, {"record": is_on, "config": str(directory / _CONFIG)} | _reader())
         if not trouble:
             _set_mark(mark, not is_on)
     if not is_on:
         return
     if not trouble:
-        trouble = _raise(READ, {"command": reading.command, "filters": list(reading.words)} | _reader())
+        trouble = tell(READ, {"command": reading.command, "filters": list(reading.words)} | _reader())
     if trouble:
         from pythonaudit.cli.render import neutralise
 
@@ -126,7 +126,7 @@ def end(status: int) -> None:
     global _reading
     reading, _reading = _reading, None
     if reading is not None and reading.is_recorded:
-        _raise(END, {"command": reading.command, **reading.counts, "status": status})
+        tell(END, {"command": reading.command, **reading.counts, "status": status})
 
 
 def _has_something(directory: Path) -> bool:
@@ -162,10 +162,10 @@ def _set_mark(mark: Path, is_off: bool) -> None:
         pass  # the next reading says it again
 
 
-def _record(directory: Path) -> str:
+def record(directory: Path, is_agent: bool = False) -> str:
     """Makes sure that this process is recorded in a directory. Why that cannot be had; empty: it is."""
     try:
-        told = ourselves.record(str(directory), _POLICY)
+        told = ourselves.record(str(directory), _POLICY, is_agent)
     except ImportError as error:
         return f"the recorder cannot be loaded ({error})"
     if told["root"] and not _is_same(told["root"], directory):
@@ -178,8 +178,8 @@ def _record(directory: Path) -> str:
     return reasons.get(told["state"], "")
 
 
-def _raise(event: str, said: dict[str, Any]) -> str:
-    """Raises an event. Why it was not recorded; empty: it was."""
+def tell(event: str, said: dict[str, Any]) -> str:
+    """Raises an event of ours. Why it was not recorded; empty: it was."""
     before = ourselves.status()
     try:
         sys.audit(event, said)

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from pythonaudit.agent.loop import Agent
-from pythonaudit.cli import filters, settings
+from pythonaudit.cli import access, filters, settings
 from pythonaudit.cli.interpreters import unrecorded
 from pythonaudit.cli.ourselves import own_process
 from pythonaudit.cli.render import neutralise, say
@@ -48,7 +48,13 @@ def run(args: argparse.Namespace) -> int:
     shown = Shown()
     config = settings.load(args)
     agent = Agent(
-        args.dir, config, version("pythonaudit"), filters.further_directories(), shown.tell, dict(os.environ)
+        args.dir,
+        config,
+        version("pythonaudit"),
+        filters.further_directories(),
+        shown.tell,
+        lambda event, said: access.record(args.dir, is_agent=True) or access.tell(event, said),
+        dict(os.environ),
     )
     waiter = Waiter(agent)
     shown.begin(agent)

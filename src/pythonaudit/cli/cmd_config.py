@@ -9,8 +9,9 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from pythonaudit.agent.config import Config, load_config
+from pythonaudit.agent.config import Config, Secret, load_config
 from pythonaudit.agent.exporting import check_export
+from pythonaudit.agent.messages import check_addresses
 from pythonaudit.cli.render import Output, json_line, neutralise
 
 _EPILOG = """\
@@ -37,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.dir, args.file)
     for export in config.export:
         check_export(export)
+    if config.detect:
+        check_addresses(config.detect.notify)
     output = Output()
     said = {field.name: _plain(getattr(config, field.name)) for field in fields(Config)}
     if args.format == "jsonl":
@@ -58,6 +61,8 @@ def _plain(value: Any) -> Any:
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple) and value and is_dataclass(value[0]):
         return [_plain(one) for one in value]
+    if isinstance(value, tuple):
+        return ["***" if isinstance(one, Secret) else one for one in value]
     if isinstance(value, Mapping):  # options of a target: some are secret
         return sorted(value)
     return str(value) if isinstance(value, Path) else sorted(value) if isinstance(value, frozenset) else value

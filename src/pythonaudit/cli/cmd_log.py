@@ -6,14 +6,14 @@ import argparse
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pythonaudit.archive.manifest import Archive
 from pythonaudit.cli import access, filters, tables
 from pythonaudit.cli.describe import process_label
 from pythonaudit.cli.filters import Selection
-from pythonaudit.cli.formats import FORMATS
+from pythonaudit.cli.formats import FLEET_FORMATS, FORMATS, Format
 from pythonaudit.cli.render import Output, amount, say
 from pythonaudit.errors import UsageError
 from pythonaudit.journal.decode import Event
@@ -65,7 +65,12 @@ def run(args: argparse.Namespace) -> int:
     journal = filters.open_journal(args.dir, args)
     selection = filters.select(journal, args, time.time_ns())
     if args.follow:
-        _write(access.counted(selection.follow(journal, args.n, threading.Event())), args.format, at_once=True)
+        _write(
+            access.counted(selection.follow(journal, args.n, threading.Event())),
+            args.format,
+            FORMATS,
+            at_once=True,
+        )
         return 0
     events = selection.events(journal) if args.n is None else selection.tail(journal, args.n)
     events = access.counted(events)
@@ -75,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         given = Given(journal, selection.wanted)  # the columns are those of the view `events`
         printed = tables.write_binary(given.schema, given.batches(events), args.format)
     else:
-        printed = _write(events, args.format)
+        printed = _write(events, args.format, FORMATS if isinstance(args.dir, Path) else FLEET_FORMATS)
     if not printed and args.n != 0:
         heads = [head for head in journal.heads() if head.header.process.hex() != selection.wanted.without]
         is_any = heads or (journal.archived and any(journal.archived.known()))
@@ -88,10 +93,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write(events: Iterable[Event], name: str, at_once: bool = False) -> int:
+def _write(
+    events: Iterable[Event], name: str, formats: Mapping[str, Callable[[bool], Format]], at_once: bool = False
+) -> int:
     """Prints events, each at once if somebody waits for it; how many."""
     output = Output()
-    form = FORMATS[name](output.is_terminal)
+    form = formats[name](output.is_terminal)
     output.write(form.header())
     printed = 0
     for event in events:

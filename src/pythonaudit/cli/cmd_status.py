@@ -57,6 +57,10 @@ def _rows(status: Status) -> list[tuple[str, str]]:
     rows.append(("archive", f"{archived}, {status.archive_bytes / 1e6:,.1f} MB"))
     losses = ", ".join(f"{reason} {count:,}" for reason, count in status.losses.items())
     rows.append(("losses", f"{losses} ('pythonaudit stats' says more)" if losses else "none in the journal"))
+    if status.detection:
+        said = status.detection
+        text = f"{amount(said['rules'], 'rule')}, {amount(said['events'], 'event')}, {amount(said['alerts'], 'alert')}"
+        rows.append(("detection", f"{text} since the agent started"))
     for name, export in status.exports.items():
         rows.append(("export", f"{name}: {_export(export)}"))
     if status.problems:

@@ -22,6 +22,7 @@ from pythonaudit.cli.render import Screen, csv_line, neutralise, neutralise_json
 from pythonaudit.export.formats import jsonl
 from pythonaudit.export.formats.csv import COLUMNS, cells
 from pythonaudit.journal.decode import Event, note_names
+from pythonaudit.journal.process import Process
 from pythonaudit.journal.stacks import Frame
 
 # Notes that change what a person may conclude from a line; what is masked shows itself as ***.
@@ -65,6 +66,8 @@ class Format(Protocol):
 class Table:
     """One line an event: time, process, event with what matters of it, line of code."""
 
+    _host_columns = 0
+
     def __init__(self, is_terminal: bool) -> None:
         self._screen = Screen(is_terminal)
         self._day = ""
@@ -100,7 +103,7 @@ class Table:
         return " ".join(cell for cell in cells if cell)
 
     def _fitted_line(self, event: Event, width: int) -> str:
-        process_columns = 16 if width < 100 else 18 if width < 140 else 22
+        process_columns = self._host_columns + (16 if width < 100 else 18 if width < 140 else 22)
         rest = max(width - _CLOCK_COLUMNS - process_columns - 2, 20)
         where_columns = rest // 3 if width < 100 else rest * 2 // 5
         parts = [neutralise(event.event), self._details(event), _notes(event.note_bits)]
@@ -154,7 +157,7 @@ class Table:
         if label is None:
             if len(self._processes) >= _KEPT:
                 self._processes.clear()
-            label = self._processes[event.process.id] = neutralise(process_label(event.process))
+            label = self._processes[event.process.id] = neutralise(self._label(event.process))
         if columns is None:
             return f"{label:<20}"
         if self._screen.columns(label) > columns:
@@ -163,6 +166,18 @@ class Table:
             left = max(columns - len(pid) - 2, 1)
             label = f"{self._screen.head(name, left)}…{bracket}{pid}"
         return self._screen.fit(label, columns)
+
+    def _label(self, process: Process) -> str:
+        return process_label(process)
+
+
+class FleetTable(Table):
+    """The same of many hosts: before the process stands which."""
+
+    _host_columns = 8
+
+    def _label(self, process: Process) -> str:
+        return f"{process.host or '?'} {process_label(process)}"
 
 
 class JsonLines:
@@ -197,6 +212,7 @@ class Csv:
 
 
 FORMATS: Mapping[str, Callable[[bool], Format]] = {"table": Table, "jsonl": JsonLines, "csv": Csv}
+FLEET_FORMATS: Mapping[str, Callable[[bool], Format]] = {**FORMATS, "table": FleetTable}
 
 
 @lru_cache(maxsize=512)

@@ -51,12 +51,13 @@ def own_process() -> str:
     return _told("process")
 
 
-def record(directory: str, events: str) -> Status:
+def record(directory: str, events: str, is_agent: bool = False) -> Status:
     """Records this process from now on, if nothing does so yet; how it is recorded then.
 
     Args:
         directory: as PYTHONAUDIT_DIR.
         events: as PYTHONAUDIT_EVENTS.
+        is_agent: this is the agent, and no command that ends soon.
 
     Raises:
         ImportError: the recorder cannot be loaded.
@@ -67,7 +68,7 @@ def record(directory: str, events: str) -> Status:
     told = recorder.status()
     if not told["process"] and not told["root"]:
         _has_begun_itself = True
-        recorder.start_command(os.path.dirname(os.__file__), directory, events)
+        recorder.start_command(os.path.dirname(os.__file__), directory, events, is_agent)
         told = recorder.status()
     return told
 

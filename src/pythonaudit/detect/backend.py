@@ -43,6 +43,7 @@ from sigma.types import (
 
 from pythonaudit.detect import fields
 from pythonaudit.detect.fields import Field, find_field
+from pythonaudit.detect.sql import SHARED, Refused, join, number_of, quote
 
 _MULTI, _SINGLE = SpecialChars.WILDCARD_MULTI, SpecialChars.WILDCARD_SINGLE
 _OPERATORS = {
@@ -57,30 +58,16 @@ _FLAGS = {
     SigmaRegularExpressionFlag.MULTILINE: "m",
     SigmaRegularExpressionFlag.DOTALL: "s",
 }
-_NUMBER = "[-+]?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?"
 _INT64 = 1 << 63
-FALSE = "false"
+_TEXT = "\x02"  # stands for a text that is put in later; no literal has it
 # Computed in Python, or taken out of JSON.
-_DEAR = re.compile(r"\b(?:json_\w+|child_\w+|in_network)\(|->>|\bfull_(?:path|target)\b")
+_DEAR = re.compile(r"\b(?:json_\w+|child_\w+|in_network|stack_frames|event_fields|resolve_path)\(|->>")
 
 Leaf = Any
 """A field and a value, or a keyword; of which type the value is, pySigma has looked at."""
 
 Test = Callable[[str], str]
 """An expression of a text to one of truth; null counts as false."""
-
-
-class Refused(Exception):
-    """What cannot be expressed.
-
-    Args:
-        reason: why.
-        field: which field it was asked of, if it was.
-    """
-
-    def __init__(self, reason: str, field: str | None = None) -> None:
-        super().__init__(reason)
-        self.reason, self.field = reason, field  # pySigma adds words of its own to what is raised
 
 
 class AuditBackend(Backend):
@@ -288,23 +275,16 @@ class AuditBackend(Backend):
         return lambda text: f"regexp_matches({text}, {expression})"
 
 
-def join(operator: str, parts: Sequence[str]) -> str:
-    """Expressions with AND or OR between them, in pairs of pairs: depth is what the parser has least of."""
-    if not parts:
-        raise Refused("nothing is asked for")
-    found = list(parts)
-    while len(found) > 1:
-        pairs = (found[at : at + 2] for at in range(0, len(found), 2))
-        found = [f"({f' {operator} '.join(pair)})" if len(pair) > 1 else pair[0] for pair in pairs]
-    return found[0]
-
-
 def holds(field: Field, test: Test) -> str:
     """That a test holds of one of a field's values."""
     if field.kind == fields.TEXTS:
-        return f"coalesce(list_contains([{test('one')} for one in {field.sql}], true), false)"
+        values = f"{SHARED}{field.sql}{SHARED}" if field.is_shared else field.sql
+        return f"coalesce(list_contains([{test('one')} for one in {values}], true), false)"
     text = field.sql if field.kind == fields.TEXT else f"({field.sql})::VARCHAR"
-    return f"coalesce({test(text)}, false)"
+    found = test(_TEXT)
+    if field.is_shared:
+        found = found.replace(f"lower({_TEXT})", f"{SHARED}lower({text}){SHARED}")
+    return f"coalesce({found.replace(_TEXT, text)}, false)"
 
 
 def text_test(value: SigmaString, is_cased: bool) -> Test:
@@ -360,20 +340,6 @@ def _like_test(parts: Sequence[Any], is_cased: bool) -> Test:
     )
     wanted = quote(pattern, is_cased)
     return lambda text: f"{text if is_cased else f'lower({text})'} LIKE {wanted} ESCAPE '\\'"
-
-
-def quote(text: str, is_cased: bool = True) -> str:
-    """A text as a literal of SQL, lowered as the database does it unless its case counts."""
-    if not is_cased and text.isascii():
-        return quote(text.lower())
-    pieces = ["'" + piece.replace("'", "''") + "'" for piece in text.split("\0")]
-    found = pieces[0] if len(pieces) == 1 else f"({' || chr(0) || '.join(pieces)})"
-    return found if is_cased else f"lower({found})"
-
-
-def number_of(text: str) -> str:
-    """The number that is written in a text; null: none is."""
-    return f"CASE WHEN regexp_full_match({text}, '{_NUMBER}') THEN TRY_CAST({text} AS DOUBLE) END"
 
 
 def _as_list(field: Field) -> str:

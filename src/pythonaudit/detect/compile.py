@@ -30,11 +30,12 @@ from sigma.rule import SigmaRule
 from sigma.rule.base import SigmaRuleBase
 from sigma.types import SigmaString
 
-from pythonaudit.detect.backend import AuditBackend, Refused, join
+from pythonaudit.detect.backend import AuditBackend
 from pythonaudit.detect.documents import Document
 from pythonaudit.detect.fields import find_field
 from pythonaudit.detect.pipeline import build_pipeline, why_not
 from pythonaudit.detect.rules import LEVELS, SECOND_NS, Compiled, Correlation, Head, Rule, Tree
+from pythonaudit.detect.sql import Refused, join
 from pythonaudit.errors import RuleError
 
 _OPERATORS = {"LT": "<", "LTE": "<=", "GT": ">", "GTE": ">=", "EQ": "=", "NEQ": "<>"}

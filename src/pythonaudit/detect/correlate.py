@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pythonaudit.detect.backend import number_of
 from pythonaudit.detect.rules import Correlation, Tree
+from pythonaudit.detect.sql import number_of
 
 _AGGREGATES = {
     "value_sum": "sum({})",

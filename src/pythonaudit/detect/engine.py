@@ -42,8 +42,8 @@ class Alert:
         host: where; None: unknown.
         tree: id of the process at the root of the process tree.
         package: name and version of the distribution, as far as they are known.
-        events: some of them, rows of the view `events` by column: of a rule the first ones, of a correlation the
-            last of those that completed it first.
+        ids: of some of them: of a rule the first ones, of a correlation the last of those that completed it first.
+        events: these, as far as they can be had, rows of the view `events` by column.
     """
 
     rule: Compiled
@@ -53,6 +53,7 @@ class Alert:
     host: str | None
     tree: str
     package: tuple[str | None, str | None]
+    ids: list[str] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -71,6 +72,7 @@ class Engine:
 
     Attributes:
         excepted: how many matches each exception kept from being alerts, so far.
+        span_ns: the longest time span of a correlation.
     """
 
     def __init__(self, library: Library, exceptions: Sequence[Exempt] = (), level: str = LEVELS[0]) -> None:
@@ -95,7 +97,7 @@ class Engine:
             {name for rule in self._correlations for some in (*rule.group_by, *rule.values) for name in some}
         )
         self._values = {name: place for place, name in enumerate(names)}
-        self._span_ns = max((rule.span_ns for rule in self._correlations), default=0)
+        self.span_ns = max((rule.span_ns for rule in self._correlations), default=0)
         self._store = self._open_store()
 
     def _needed(self) -> set[int]:
@@ -124,7 +126,7 @@ class Engine:
                 if base in self._numbers:
                     rule = self._single[base]
                     exempting.setdefault(place, []).append((which, len(asked)))
-                    sql = f"(CASE WHEN {rule.sql} THEN {exempt.sql} ELSE false END)"
+                    sql = f"(CASE WHEN {rule.marked} THEN {exempt.sql} ELSE false END)"
                     asked.append(Rule(rule.head, sql, rule.events))
         return asked, exempting
 
@@ -281,12 +283,15 @@ class Engine:
         with Result(self._store, query) as result:
             wanted = result.table()
         of_alert: dict[int, list[dict[str, Any]]] = {}
+        ids: dict[int, list[str]] = {}
+        for row in sorted(wanted.to_pylist(), key=lambda row: int(row["hit"])):
+            ids.setdefault(row["alert"], []).append(f"{row['process']}/{row['slot']}/{row['number']}")
         for alert, event in self._load(connection, wanted):
             of_alert.setdefault(alert, []).append(event)
         return [
             Alert(
                 self._library.rules[place], count, first_ns, last_ns, host, tree, (package, version),
-                of_alert.get(alert, []),
+                ids.get(alert, []), of_alert.get(alert, []),
             )
             for alert, place, count, first_ns, last_ns, host, tree, package, version in groups
         ]  # fmt: skip
@@ -322,7 +327,7 @@ class Engine:
         numbers = [str(self._numbers[base]) for base in sorted(bases)]
         store.execute(f"DELETE FROM hits WHERE NOT list_has_any(matched, [{', '.join(numbers)}]::INTEGER[])")
         if now_ns is not None:
-            store.execute(f"DELETE FROM hits WHERE time_ns < {now_ns - self._span_ns}")
+            store.execute(f"DELETE FROM hits WHERE time_ns < {now_ns - self.span_ns}")
             store.execute(f"DELETE FROM reported WHERE NOT EXISTS (SELECT 1 FROM hits WHERE {_same('reported')})")
 
 

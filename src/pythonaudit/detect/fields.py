@@ -22,6 +22,11 @@ TEXT, NUMBER, TEXTS, MOMENT = "text", "number", "texts", "moment"
 
 _ARGUMENT = re.compile(r"args\.([0-9]{1,3})")
 _UNSAFE = re.compile(r'["\\*\x00-\x1f\x7f]|[\ud800-\udfff]')
+# Not the columns of the view with these names: it would make them of every row, whatever a condition asks before.
+_STACK = "stack_frames(batch, stack_id)::JSON"
+_FIELDS = "coalesce(own_fields, event_fields(event, args::VARCHAR, python)::JSON)"
+_FULL = "CASE WHEN is_to_be_resolved({0}) THEN resolve_path({0}, cwd) ELSE {0} END"
+_FULL_PATH, _FULL_TARGET = _FULL.format("path"), _FULL.format("target")
 _FRAME = "(one ->> 'file') || ':' || coalesce(one ->> 'line', '') || ' ' || coalesce(one ->> 'function', '')"
 _WRITING = ACTS["writes"].condition
 _NEW_NAME = ("os.link", "os.rename", "os.symlink", "shutil.copyfile", "shutil.copytree", "shutil.move")
@@ -41,11 +46,13 @@ class Field:
         sql: an expression over the view `events`.
         kind: TEXT, NUMBER, TEXTS (a list of texts) or MOMENT.
         meaning: for people.
+        is_shared: whether it is worth to be computed once for several rules: it is cheap, or dear for each of them.
     """
 
     sql: str
     kind: str
     meaning: str
+    is_shared: bool = False
 
 
 def _among(names: tuple[str, ...]) -> str:
@@ -59,8 +66,8 @@ _TEXTS_OF = {
     "template": ("template", "an application's message with `*` for its values"),
     "path": ("path", "first path among the arguments, as given"),
     "target": ("target", "second one, such as the new name of a file"),
-    "full_path": ("full_path", "`path` as seen from `cwd`"),
-    "full_target": ("full_target", "`target` as seen from `cwd`"),
+    "full_path": (_FULL_PATH, "`path` as seen from `cwd`"),
+    "full_target": (_FULL_TARGET, "`target` as seen from `cwd`"),
     "address": ("address", "host, address, or path of a socket"),
     "command": ("command", "words of a command line, with spaces between"),
     "module": ("module", "module of Python that is imported or unpickled from"),
@@ -77,8 +84,8 @@ _TEXTS_OF = {
     "user": ('"user"', "who ran it"),
     "file": ("file", "of the line of code that did it: innermost frame outside the standard library"),
     "function": ("function", "of that line"),
-    "frame.file": ("stack ->> '$[0].file'", "of the innermost frame of all"),
-    "frame.function": ("stack ->> '$[0].function'", "of the innermost frame of all"),
+    "frame.file": (f"({_STACK}) ->> '$[0].file'", "of the innermost frame of all"),
+    "frame.function": (f"({_STACK}) ->> '$[0].function'", "of the innermost frame of all"),
     "package.name": ("package", "distribution or project whose code did it"),
     "package.version": ("version", "of it"),
 }
@@ -96,11 +103,11 @@ _LISTS_OF = {
     "argv": ("json_extract_string(argv, '$[*]')", "each word of the program's command line after the interpreter"),
     "notes": ("notes", "what was done to the event: `masked`, `truncated`, …"),
     "stack": (
-        f"[{_FRAME} for one in json_extract(stack, '$[*]')]",
+        f"[{_FRAME} for one in json_extract({_STACK}, '$[*]')]",
         "each frame as `FILE:LINE FUNCTION`, innermost first",
     ),
-    "stack.file": ("json_extract_string(stack, '$[*].file')", "file of each frame"),
-    "stack.function": ("json_extract_string(stack, '$[*].function')", "function of each frame"),
+    "stack.file": (f"json_extract_string({_STACK}, '$[*].file')", "file of each frame"),
+    "stack.function": (f"json_extract_string({_STACK}, '$[*].function')", "function of each frame"),
     "child.image": (
         f"CASE WHEN {_among(STARTING)} THEN child_images(event, args::VARCHAR) END",
         "each program that is started, also by a shell that is; one without a directory is below /usr/bin",
@@ -109,14 +116,17 @@ _LISTS_OF = {
         f"CASE WHEN {_among(STARTING)} THEN child_commands(event, args::VARCHAR) END",
         "command line of each of these",
     ),
-    "file.opened": ("CASE WHEN event = 'open' THEN [full_path] END", "path of a file that is opened, in any mode"),
+    "file.opened": (
+        f"CASE WHEN event = 'open' THEN [{_FULL_PATH}] END",
+        "path of a file that is opened, in any mode",
+    ),
     "file.written": (
-        f"CASE WHEN event = 'open' AND {_WRITING} THEN [full_path] WHEN {_among(_NEW_NAME)} THEN [full_target]"
-        f" WHEN {_among(_MADE)} THEN [full_path] END",
+        f"CASE WHEN event = 'open' AND {_WRITING} THEN [{_FULL_PATH}] WHEN {_among(_NEW_NAME)} THEN [{_FULL_TARGET}]"
+        f" WHEN {_among(_MADE)} THEN [{_FULL_PATH}] END",
         "path of a file that is made, or opened to be written",
     ),
     "file.removed": (
-        f"CASE WHEN {_among(REMOVING)} THEN [full_path] END",
+        f"CASE WHEN {_among(REMOVING)} THEN [{_FULL_PATH}] END",
         "path of a file that is removed or given another name",
     ),
 }
@@ -125,9 +135,12 @@ FIELDS: Mapping[str, Field] = {
     "time": Field(
         "time", MOMENT, "when; with the modifiers `minute`, `hour`, `day`, `week`, `month`, `year`, in UTC"
     ),
-    **{name: Field(sql, TEXT, meaning) for name, (sql, meaning) in _TEXTS_OF.items()},
+    **{name: Field(sql, TEXT, meaning, "->>" not in sql) for name, (sql, meaning) in _TEXTS_OF.items()},
     **{name: Field(sql, NUMBER, meaning) for name, (sql, meaning) in _NUMBERS_OF.items()},
-    **{name: Field(sql, TEXTS, meaning) for name, (sql, meaning) in _LISTS_OF.items()},
+    **{
+        name: Field(sql, TEXTS, meaning, name.startswith(("child.", "file.")))
+        for name, (sql, meaning) in _LISTS_OF.items()
+    },
 }
 #: Fields whose names go on: `fields.username`.
 OPEN = {
@@ -155,12 +168,12 @@ def find_field(name: str) -> Field | None:
     if column not in ("fields", "context") or not dot or not key:
         return None
     whole = f'$."{key}"'
-    sql = _values(column, whole)
+    sql = _values("said", whole)
     if "." in key:
         down = "$" + "".join(f'."{part}"' for part in key.split("."))
-        sql = (
-            f"CASE WHEN json_type({column}, {literal(whole)}) IS NULL THEN {_values(column, down)} ELSE {sql} END"
-        )
+        sql = f"CASE WHEN json_type(said, {literal(whole)}) IS NULL THEN {_values('said', down)} ELSE {sql} END"
+    said = _FIELDS if column == "fields" else column
+    sql = f"([{sql} for said in [{said}]])[1]"  # made once, asked several times
     return Field(sql, TEXTS, OPEN[f"{column}."])
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from pythonaudit.detect.sql import SHARED
+
 #: From the least to the most.
 LEVELS = ("informational", "low", "medium", "high", "critical")
 TECHNIQUE = re.compile(r"attack\.(t[0-9]{4}(?:\.[0-9]{3})?)")
@@ -53,13 +55,18 @@ class Rule:
 
     Attributes:
         head: what it says of itself.
-        sql: true or false of a row of the view `events`.
+        marked: true or false of a row of the view `events`, with marks around what rules have in common (sql.py).
         events: names, in lower case, of which an event must have one; None: any event can match.
     """
 
     head: Head
-    sql: str
+    marked: str
     events: tuple[str, ...] | None
+
+    @property
+    def sql(self) -> str:
+        """The expression itself."""
+        return self.marked.replace(SHARED, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ that can match any. So the cost grows with the rules that could match, not with 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from pythonaudit.detect.backend import FALSE, join, quote
 from pythonaudit.detect.rules import Rule
+from pythonaudit.detect.sql import FALSE, SHARED, join, quote
 
 #: What is kept of an event that matched: when and where it was, and whose it is.
 COLUMNS = ("time_ns", "process", "slot", "number", "host", "package", "version", "run", "event")
@@ -29,7 +29,7 @@ def build_query(rules: Sequence[Rule], events: str, wanted: Sequence[str] = ()) 
     """
     branches = _branches(rules)
     rest = [number for number, rule in enumerate(rules) if rule.events is None]
-    hit = _case(branches, rest, lambda numbers: join("OR", [rules[number].sql for number in numbers]), FALSE)
+    hit = _case(branches, rest, lambda numbers: _any_of(rules, numbers), FALSE)
     which = _case(branches, rest, lambda numbers: _numbers(rules, numbers), "[]::INTEGER[]")
     values = [f"{sql} AS v{place}" for place, sql in enumerate(wanted)]
     columns = ", ".join([*COLUMNS, *values, f"{which} AS matched"])
@@ -63,10 +63,26 @@ def _case(
     return f"CASE {' '.join(whens)} ELSE {other} END" if whens else other
 
 
+def _any_of(rules: Sequence[Rule], numbers: Sequence[int]) -> str:
+    """That one of some rules holds."""
+    return _share(join("OR", [rules[number].marked for number in numbers]))
+
+
 def _numbers(rules: Sequence[Rule], numbers: Sequence[int]) -> str:
     """Which of some rules hold, as a list."""
-    each = ", ".join(f"CASE WHEN {rules[number].sql} THEN {number} END" for number in numbers)
-    return f"[one::INTEGER for one in [{each}] if one IS NOT NULL]"
+    each = ", ".join(f"CASE WHEN {rules[number].marked} THEN {number} END" for number in numbers)
+    return f"[one::INTEGER for one in {_share(f'[{each}]')} if one IS NOT NULL]"
+
+
+def _share(marked: str) -> str:
+    """An expression in which what several rules need is computed once: in a list of one that is gone through."""
+    parts = marked.split(SHARED)  # the odd ones are shared
+    counts = Counter(parts[1::2])
+    several = [part for part, count in counts.items() if count > 1]
+    names = {part: f"shared.v{place}" for place, part in enumerate(several)}
+    found = "".join(names.get(part, part) if at % 2 else part for at, part in enumerate(parts))
+    values = ", ".join(f"v{place} := {part}" for place, part in enumerate(several))
+    return f"([{found} for shared in [struct_pack({values})]])[1]" if several else found
 
 
 def _names(names: Iterable[str]) -> str:

@@ -8,5 +8,7 @@ document  the evidence as headings, paragraphs and tables; report_html, report_m
 shipping  asks the feed what comes next, hands it to a target, and notes in the cursor what was acknowledged
 feed      the events that a target has not acknowledged; cursor: which it has
 formats   events in the forms of others
+otlp      events as OpenTelemetry has them; syslog: as RFC 5424 has them; levels, kept: what both need
 targets   where events go: what a target is, and how one is found; then one file each
+connect   connections to other hosts, and what goes wrong with them
 """

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -55,6 +56,7 @@ class Cursor:
     Attributes:
         counts: events that were `sent` and acknowledged, or `refused` by the other side; segments that were `gone`
             before all of it was sent.
+        made_ns: when it was made, nanoseconds since 1970.
 
     Raises:
         StoreError: it cannot be opened or made, is held by another, damaged, or of a later format.
@@ -88,8 +90,10 @@ class Cursor:
         about = dict(self._database.execute("SELECT name, value FROM about"))
         if int(about.get("format", FORMAT)) > FORMAT:
             raise StoreError(f"{self.path}: a cursor of a later version", hint="use that version")
+        self.made_ns = int(about.get("made_ns", time.time_ns()))
         put = "INSERT OR REPLACE INTO about VALUES (?, ?)"
-        self._database.executemany(put, [("format", str(FORMAT)), ("target", what)])
+        said = [("format", str(FORMAT)), ("target", what), ("made_ns", str(self.made_ns))]
+        self._database.executemany(put, said)
         self.counts.update(dict(self._database.execute("SELECT name, count FROM counts")))
         for process, sequence, uid, said in self._database.execute("SELECT * FROM segments"):
             if said is None:

@@ -28,7 +28,7 @@ class Process:
         pid, ppid: in its own pid namespace.
         pid_start: clock ticks since boot. `pid_namespace`: an inode; 0: unknown.
         uid, user: owner of the journal, and its name on this host or None.
-        way: how recording began: preload, site, fork or command.
+        way: how recording began: preload, site, fork, command or agent.
         canary: whether the hook is known to have been in.
         attributes: all that the process says of itself (docs/format/journal.md section 7).
     """

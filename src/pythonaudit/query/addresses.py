@@ -15,6 +15,7 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+@lru_cache(maxsize=100_000)
 def is_within(address: str | None, network: str) -> bool:
     """Whether an address is of a network; what is no address is of none.
 

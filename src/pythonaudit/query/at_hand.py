@@ -37,6 +37,7 @@ COLUMNS = (
     *("host", "boot", "pid", "ppid", "tid", "thread", "interpreter", "run", "python", "exe", "argv", "cwd", "uid"),
     *("user", "stack", "file", "line", "function", "package", "version", "context", "notes", "time_ns"),
 )
+PROCESS_COLUMNS = ("process", "parent", "boot", "pid", "ppid", "pid_namespace", "begin_ns")
 
 
 def build_table(events: Sequence[Event]) -> pa.Table:
@@ -47,6 +48,17 @@ def build_table(events: Sequence[Event]) -> pa.Table:
     tables = [_build(decoder, [events[at] for at in of_segment]) for decoder, of_segment in places.items()]
     order = pc.sort_indices(pa.array(itertools.chain.from_iterable(places.values()), pa.int64()))
     return pa.concat_tables(tables or [_build_empty()]).take(order)
+
+
+def build_processes(rows: Sequence[tuple[str, str | None, str, int, int, int, int]]) -> pa.Table:
+    """Processes, with the columns of the view `processes` that tell who started whom.
+
+    Args:
+        rows: PROCESS_COLUMNS of each.
+    """
+    columns = zip(*rows) if rows else [()] * len(PROCESS_COLUMNS)
+    kinds = [pa.string()] * 3 + [pa.int64()] * 4
+    return pa.table({n: pa.array(c, k) for n, c, k in zip(PROCESS_COLUMNS, columns, kinds, strict=True)})
 
 
 def _build(decoder: SegmentDecoder, events: Sequence[Event]) -> pa.Table:

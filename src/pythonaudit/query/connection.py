@@ -82,7 +82,7 @@ def connect(
     for table, columns in schema.TABLES.items():
         without = wanted.without if is_archived and "process" in columns.names else ""
         _create_base(connection, table, columns, parts[table], getattr(live, table), without)
-    _create_functions(connection, archive, entries, live, at_hand)
+    _create_functions(connection, _frames(archive, entries, live, at_hand))
     for statement in _CLOSED[:-1]:
         connection.execute(statement)
     for view in VIEWS:
@@ -91,16 +91,17 @@ def connect(
     return connection
 
 
-def open_scratch(tables: Mapping[str, pa.Table]) -> Connection:
+def open_scratch(tables: Mapping[str, pa.Table], stacks: functions.Frames = functions.NO_FRAMES) -> Connection:
     """A connection that sees tables at hand and nothing else; it can make further ones, in memory.
 
     Args:
         tables: by name.
+        stacks: what `stack_frames` finds, in every batch.
     """
     connection = _open()
     for name, table in tables.items():
         connection.register(name, table)
-    _create_plain_functions(connection)
+    _create_functions(connection, lambda batch: stacks)
     for statement in _CLOSED:
         connection.execute(statement)
     return connection
@@ -180,13 +181,10 @@ def _create_base(
     connection.execute(f"CREATE VIEW all_{table} AS {query}")
 
 
-def _create_functions(
-    connection: Connection,
-    archive: Archive,
-    entries: list[Entry],
-    live: LiveTables,
-    at_hand: Mapping[str, SegmentDecoder],
-) -> None:
+def _frames(
+    archive: Archive, entries: list[Entry], live: LiveTables, at_hand: Mapping[str, SegmentDecoder]
+) -> Callable[[str], functions.Frames]:
+    """What finds the stacks of a batch."""
     by_batch = {entry.batch: entry for entry in entries}
 
     def find(batch: str) -> functions.Frames:
@@ -205,28 +203,21 @@ def _create_functions(
             tables = []
         return functions.TableFrames(tables[0]) if tables else functions.NO_FRAMES
 
-    _create_plain_functions(connection)
+    return find
+
+
+def _create_functions(connection: Connection, find: Callable[[str], functions.Frames]) -> None:
     text, number = duckdb.sqltype("VARCHAR"), duckdb.sqltype("BIGINT")
-    _create_function(connection, "stack_frames", functions.stack_frames(find), [text, number], text)
-
-
-def _create_plain_functions(connection: Connection) -> None:
-    """Those that need no journal."""
-    text, texts, truth = duckdb.sqltype("VARCHAR"), duckdb.sqltype("VARCHAR[]"), duckdb.sqltype("BOOLEAN")
+    texts, truth = duckdb.sqltype("VARCHAR[]"), duckdb.sqltype("BOOLEAN")
     made: list[tuple[str, Callable[..., Any], list[Any], Any]] = [
         ("resolve_path", functions.resolve_path, [text, text], text),
         ("has_path", functions.has_path, [text, text, text, text], truth),
         ("event_fields", functions.event_fields, [text, text, text], text),
+        ("stack_frames", functions.stack_frames(find), [text, number], text),
         ("in_network", functions.in_network, [text, text], truth),
         ("child_images", functions.child_images, [text, text], texts),
         ("child_commands", functions.child_commands, [text, text], texts),
     ]
     for name, function, parameters, result in made:
-        _create_function(connection, name, function, parameters, result)
-
-
-def _create_function(
-    connection: Connection, name: str, function: Callable[..., Any], parameters: list[Any], result: Any
-) -> None:
-    # Words, not enumerations: these have moved between versions of DuckDB.
-    connection.create_function(name, function, parameters, result, type="arrow", null_handling="special")  # type: ignore[call-overload]
+        # Words, not enumerations: these have moved between versions of DuckDB.
+        connection.create_function(name, function, parameters, result, type="arrow", null_handling="special")  # type: ignore[call-overload]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from pythonaudit.journal.fields import named_fields
 from pythonaudit.journal.filters import compile_globs, find_paths
 from pythonaudit.journal.process import parse_version
 from pythonaudit.query.addresses import is_within
-from pythonaudit.query.children import find_child
+from pythonaudit.query.children import Child, find_child
 
 _SEPARATORS = (",", ":")
 
@@ -174,8 +175,14 @@ def stack_frames(load: Callable[[str], Frames]) -> Callable[[pa.Array, pa.Array]
 
 def _children(event: pa.Array, args: pa.Array, which: int) -> pa.Array:
     keys = list(zip(_texts(event), _texts(args), strict=True))
-    made = {key: find_child(key[0] or "", json.loads(key[1] or "[]"))[which] for key in set(keys)}
+    made = {key: _child(*key)[which] for key in set(keys)}
     return pa.array([made[key] for key in keys], pa.list_(pa.string()))
+
+
+@lru_cache(maxsize=10_000)
+def _child(event: str | None, args: str | None) -> Child:
+    # Several rules ask the same of an event.
+    return find_child(event or "", json.loads(args or "[]"))
 
 
 def _fields(event: str | None, args: str | None, python: str | None) -> str | None:

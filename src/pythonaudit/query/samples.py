@@ -73,14 +73,20 @@ def open_samples(events: Sequence[Sample]) -> Connection:
         table = pa.Table.from_pylist(rows, schema.EVENTS)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"an event has a value of another type than events have: {error}") from None
-    numbers = pa.table({"at": pa.array(range(len(stacks)), pa.int64()), "stack": pa.array(stacks, pa.string())})
-    text = resources.files(__package__).joinpath("views/events.sql").read_text("utf-8")
-    view = text.replace(
-        "stack_frames(batch, stack)", "(SELECT s.stack FROM stacks_at_hand s WHERE s.at = e.stack)"
-    )
-    connection = open_scratch({"all_events": table, "stacks_at_hand": numbers})
-    connection.execute(view.replace("FROM all_events", "FROM all_events AS e"))
+    connection = open_scratch({"all_events": table}, _Stacks(stacks))
+    connection.execute(resources.files(__package__).joinpath("views/events.sql").read_text("utf-8"))
     return connection
+
+
+class _Stacks:
+    """Stacks by the place of their event, from 1 on."""
+
+    def __init__(self, stacks: Sequence[str | None]) -> None:
+        self._stacks = stacks
+
+    def json(self, stack: int) -> str | None:
+        """A stack as a JSON array."""
+        return self._stacks[stack - 1]
 
 
 def _row(event: Sample, place: int) -> dict[str, Any]:
@@ -103,7 +109,7 @@ def _row(event: Sample, place: int) -> dict[str, Any]:
         "number": number,
         "argv": _json(event.get("argv")),
         "batch": "samples",
-        "stack": place,
+        "stack": place + 1,
         "file": frame.get("file"),
         "line": frame.get("line"),
         "function": frame.get("function"),

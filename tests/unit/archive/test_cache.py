@@ -82,7 +82,7 @@ def test_one_question_has_a_limit(tmp_path: Path) -> None:
     ("environ", "place"),
     [
         ({"XDG_CACHE_HOME": "/c"}, "/c/pythonaudit/parts"),
-        ({"XDG_CACHE_HOME": "c", "HOME": "/home/u"}, "/home/u/.cache/pythonaudit/parts"),
+        ({"XDG_CACHE_HOME": "c", "HOME": "/home/alice"}, "/home/alice/.cache/pythonaudit/parts"),
         ({}, "/.cache/pythonaudit/parts"),
     ],
 )

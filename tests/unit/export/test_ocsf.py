@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 
 from pythonaudit import catalog
 from pythonaudit.export.formats import ocsf
-from tests.exported import catalogued, named, recorded, samples
+from pythonaudit.journal import layout
+from tests.exported import alerted, catalogued, named, recorded, samples
 from tests.schemas.regenerate import HERE
 
 SCHEMA = json.loads((HERE / f"ocsf-{ocsf.VERSION}.json").read_text())
@@ -110,3 +111,21 @@ def test_the_event_is_there_as_it_is_with_its_hash() -> None:
     assert document["raw_data_hash"] == {
         "algorithm_id": 3, "algorithm": "SHA-256", "value": sha256(raw).hexdigest(),
     }  # fmt: skip
+
+
+def test_an_alert_is_a_finding() -> None:
+    document = ocsf.build(alerted())
+    assert problems(document) == []
+    assert (document["type_uid"], document["severity_id"], document["count"]) == (200401, 4, 7)
+    assert document["message"] == "Credential File Read"
+    assert document["finding_info"] == {
+        "uid": "3f2a9c0d71be", "title": "Credential File Read",
+        "analytic": {"type_id": 1, "uid": "bbc2fa25", "name": "Credential File Read"},
+        "attacks": [{"technique": {"uid": "T1552"}, "sub_technique": {"uid": "T1552.001"}},
+                    {"technique": {"uid": "T1552"}}],
+        "first_seen_time": 1795357833123, "last_seen_time": 1795357834123, "related_events_count": 1,
+    }  # fmt: skip
+
+
+def test_whoever_raises_one_himself_has_raised_an_event() -> None:
+    assert ocsf.build(alerted(layout.WAY_SITE))["class_uid"] == 0

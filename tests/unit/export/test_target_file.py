@@ -245,13 +245,18 @@ def test_a_disk_without_room_takes_nothing_of_a_batch(tmp_path: Path) -> None:
         except Unavailable as error:
             print(error)
         assert __import__("os").path.getsize("{path}") == size
+        try:
+            open_target(parse_address("file:{path}.parquet?format=parquet")).send(events)
+        except Unavailable as error:
+            print(error)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         target.send(events[3:9])
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"file:{path}: File too large\n"
+    assert done.stdout == f"file:{path}: File too large\nfile:{path}.parquet: File too large\n"
+    assert os.listdir(tmp_path) == ["out"]
     assert ids(path) == of(EVENTS[:9])
 
 

@@ -174,6 +174,7 @@ def test_what_an_answer_means(status: int, error: type[Exception] | None, receiv
     ("said", "seconds"),
     [("17", 17.0), ("0", 0.0), ("99999999", 86400.0), ("soon", None), ("-5", None), (None, None),
      (format_datetime(datetime.now(timezone.utc) - timedelta(hours=1), usegmt=True), 0.0)],
+    ids=["seconds", "none", "too many", "words", "negative", "nothing", "an hour ago"],
 )  # fmt: skip
 def test_when_to_try_again(said: str | None, seconds: float | None, receiver: Receiver) -> None:
     receiver.status, receiver.headers = 429, {"Retry-After": said} if said else {}

@@ -190,7 +190,7 @@ def test_a_lost_key_is_replaced_only_when_asked(writer: Writer, tmp_path: Path) 
     assert checkpoint(later, tmp_path) == 6
 
 
-@pytest.mark.parametrize("lost", [{"0", "1"}, {"0"}, {"1"}], ids=str)
+@pytest.mark.parametrize("lost", [{"0", "1"}, {"0"}, {"1"}], ids=["both", "first", "second"])
 def test_keys_are_lost_while_an_epoch_ends(
     writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: set[str]
 ) -> None:

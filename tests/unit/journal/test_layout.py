@@ -34,6 +34,7 @@ CONSTANTS = {
     "PA_WAY_SITE": layout.WAY_SITE,
     "PA_WAY_FORK": layout.WAY_FORK,
     "PA_WAY_COMMAND": layout.WAY_COMMAND,
+    "PA_WAY_AGENT": layout.WAY_AGENT,
     "PA_CHUNK_EVENTS": layout.CHUNK_EVENTS,
     "PA_CHUNK_STRINGS": layout.CHUNK_STRINGS,
     "PA_CHUNK_CODES": layout.CHUNK_CODES,

@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pythonaudit.export.formats.ocsf_finding import CLASS as FINDING
+from pythonaudit.export.formats.ocsf_finding import CREATE, build_finding, is_alert
 from pythonaudit.export.formats.seen import filled, full_path, split_host, split_url
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ def find_class(event: Event, said: Typed, process: Process) -> tuple[int, int, d
         said: its typed columns.
         process: what did it, as OCSF has it.
     """
+    if is_alert(event):
+        return FINDING, CREATE, build_finding(event)
     info = event.info
     if info is not None and info.ocsf_class in _CLASSES:
         special = _CLASSES[info.ocsf_class](event, said, process)

@@ -30,6 +30,7 @@ from pythonaudit.export.levels import level_of
 from pythonaudit.export.otlp import wire
 from pythonaudit.export.otlp.named import PREFIX, describe
 from pythonaudit.journal.decode import Event, SegmentDecoder, Thread, note_names
+from pythonaudit.journal.fields import named_fields
 from pythonaudit.journal.packages import Package
 from pythonaudit.journal.process import Process
 
@@ -85,7 +86,7 @@ class Encoder:
                 decoder = event.decoder
                 pieces = self._segments.get(decoder) or self._begin(event)
             record = pieces.record(event, observed_ns)
-            records[pieces.resource] += _LOG_RECORDS, wire.varint(len(record)), record
+            records[pieces.resource] += _LOG_RECORDS, wire.varint[len(record)], record
             size, count = size + len(record), count + 1
             if size > REQUEST_BYTES:
                 yield self._build(records), count
@@ -194,7 +195,7 @@ def _name(event: Event) -> bytes:
     ]
     return b"".join(
         (
-            _SEVERITY_NUMBER + wire.varint(level.otlp),
+            _SEVERITY_NUMBER + wire.varint[level.otlp],
             wire.field(_SEVERITY_TEXT, level.name.encode()),
             wire.field(_EVENT_NAME, (name if template is None else template).encode()),
             wire.attributes(_ATTRIBUTES, said),
@@ -206,10 +207,13 @@ def _say(event: Event) -> bytes:
     """The body, and what the event acts on."""
     name, values = event.event, event.values
     body = wire.value(f"{name} {arguments_text(event, values)}" if values else name)
+    fields, acts = event.fields if event.info is None else {}, []
+    if event.info is not None:  # the same, for what is known of the arguments already
+        fields = named_fields(event.name_values(values), values, plain=b'"$' not in event.args)
+        acts = describe(name, values, event.process.python_version)
     # Unlike elsewhere, a field that is None was said to be None.
-    fields = [wire.attribute(_ATTRIBUTES, _FIELDS + key, said) for key, said in event.fields.items()]
-    acts = describe(name, values, event.process.python_version) if event.info else []
-    return wire.field(_BODY, body) + wire.attributes(_ATTRIBUTES, acts) + b"".join(fields)
+    told = [wire.attribute(_ATTRIBUTES, _FIELDS + key, said) for key, said in fields.items()]
+    return wire.field(_BODY, body) + wire.attributes(_ATTRIBUTES, acts) + b"".join(told)
 
 
 def arguments_text(event: Event, values: Sequence[Any]) -> str:

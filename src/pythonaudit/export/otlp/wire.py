@@ -5,7 +5,7 @@ r"""Bytes of protobuf: values and attributes of OTLP, without a message in betwe
 
 In protobuf, a message is its fields one after the other, and two messages one after the other are one with the fields
 of both. So what repeats from event to event is written once and kept as bytes, and a record is a few pieces put
-together. Building the same through message objects costs five times as much (bench/export.py has the SDK, which does).
+together; through message objects, it costs ten times as much (docs/adr/0038-otlp-in-bytes.md).
 
 The tags are those of opentelemetry/proto/common/v1/common.proto.
 """
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 63) - 1
+_SHORT = 1 << 14  # two bytes
 _KEYS = 4096  # known at once, and how long those are at most: they come from whoever wrote the journal
 _KEY_MAX = 128
 
@@ -26,21 +27,22 @@ _STRING, _BOOL, _INT, _DOUBLE, _ARRAY, _KVLIST = b"\x0a", b"\x10", b"\x18", b"\x
 _KEY, _VALUE, _VALUES = b"\x0a", b"\x12", b"\x0a"
 
 
-def varint(number: int) -> bytes:
-    """A number from 0 to 2^64 - 1."""
-    if number < len(_LENGTHS):
-        return _LENGTHS[number]
-    found = bytearray()
-    while number >= 128:
-        found.append(number & 127 | 128)
-        number >>= 7
-    found.append(number)
-    return bytes(found)
+class _Varints(dict[int, bytes]):
+    """Numbers from 0 to 2^64 - 1 as protobuf has them, each made once: nearly all are lengths, and short."""
+
+    def __missing__(self, number: int) -> bytes:
+        found, left = bytearray(), number
+        while left >= 128:
+            found.append(left & 127 | 128)
+            left >>= 7
+        found.append(left)
+        made = bytes(found)
+        if number < _SHORT:
+            self[number] = made
+        return made
 
 
-# All of one and two bytes: the lengths of nearly everything.
-_LENGTHS: list[bytes] = []
-_LENGTHS = [varint(number) for number in range(1 << 14)]
+varint = _Varints()
 
 
 def field(tag: bytes, content: bytes) -> bytes:
@@ -50,7 +52,7 @@ def field(tag: bytes, content: bytes) -> bytes:
         tag: its number and the wire type 2.
         content: of it.
     """
-    return tag + varint(len(content)) + content
+    return tag + varint[len(content)] + content
 
 
 def value(given: Any) -> bytes:
@@ -58,11 +60,11 @@ def value(given: Any) -> bytes:
     if isinstance(given, str):
         return field(_STRING, given.encode())
     if isinstance(given, bool):
-        return _BOOL + varint(given)
+        return _BOOL + varint[given]
     if isinstance(given, int):
         if not _INT_MIN <= given <= _INT_MAX:
             return field(_STRING, str(given).encode())
-        return _INT + varint(given & 0xFFFF_FFFF_FFFF_FFFF)
+        return _INT + varint[given & 0xFFFF_FFFF_FFFF_FFFF]
     if isinstance(given, float):
         return _DOUBLE + struct.pack("<d", given)
     if isinstance(given, Mapping):
@@ -82,11 +84,11 @@ def attribute(tag: bytes, key: str, given: Any) -> bytes:
     start = _starts.get(key) or _start(key)
     if type(given) is str:
         text = given.encode()
-        content = _STRING + varint(len(text)) + text
+        content = _STRING + varint[len(text)] + text
     else:
         content = value(given)
-    length = varint(len(content))
-    return b"".join((tag, varint(len(start) + len(length) + len(content)), start, length, content))
+    length = varint[len(content)]
+    return b"".join((tag, varint[len(start) + len(length) + len(content)], start, length, content))
 
 
 def attributes(tag: bytes, pairs: Iterable[tuple[str, Any]]) -> bytes:

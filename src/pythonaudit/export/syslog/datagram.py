@@ -44,14 +44,14 @@ class DatagramTarget:
         try:
             if self._socket is None:
                 self._socket = self._open()
-            for event in events:
-                self._socket.send(self._encoder.message(event))
+            for message in self._encoder.messages(events):
+                self._socket.send(message)
             refused = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if refused:
                 raise OSError(refused, os.strerror(refused))
-        except OSError as error:
+        except (OSError, ValueError) as error:  # of a name that can be none
             self.close()
-            if error.errno == errno.EMSGSIZE:
+            if isinstance(error, OSError) and error.errno == errno.EMSGSIZE:
                 hint = "set limit=1400, or use syslog+tcp"
                 raise Misconfigured(f"{self._place}: messages are too long for datagrams", hint=hint) from None
             raise explain(self._place, error) from None

@@ -9,8 +9,8 @@ documentation: pythonaudit has none of its own.
 Whatever is in an event, it is one message, and on one line: a text that has a control character (a line separator of
 Unicode is one, too) or begins with a quotation mark is written as a JSON string in ASCII, which reads back equal.
 
-A message longer than the limit loses whole parameters first, the outer frames of its stack before all others, and then
-the end of its text; it says how many (`omitted`), and how many bytes of text (`cut`).
+A message longer than the limit keeps parameters in their order as far as they fit, the frames of its stack last, and
+the beginning of its text; it says how many are left out (`omitted`), and how many bytes of text (`cut`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -65,22 +65,19 @@ class Encoder:
     def __init__(self, facility: int, limit: int) -> None:
         self._facility, self._limit = facility, limit
         self._segments: WeakKeyDictionary[SegmentDecoder, _Pieces] = WeakKeyDictionary()
-        self._last: tuple[SegmentDecoder, _Pieces] | None = None
 
-    def message(self, event: Event) -> bytes:
-        """One message."""
-        if self._last is None or self._last[0] is not event.decoder:
-            found = self._segments.get(event.decoder)
-            if found is None:
-                found = self._segments[event.decoder] = _Pieces(event, self._facility)
-            self._last = event.decoder, found
-        head, parts, text = self._last[1].message(event)
-        whole = b"".join((head, _OPEN, *[part.whole for part in parts], _CLOSE, text))
-        return whole if len(whole) <= self._limit else self._cut(head, parts, text)
-
-    def forget(self) -> None:
-        """Lets segments go that nobody has any more."""
-        self._last = None
+    def messages(self, events: Iterable[Event]) -> Iterator[bytes]:
+        """One message an event, in order."""
+        decoder, pieces = None, None
+        for event in events:
+            if pieces is None or event.decoder is not decoder:
+                decoder = event.decoder
+                pieces = self._segments.get(decoder)
+                if pieces is None:
+                    pieces = self._segments[decoder] = _Pieces(event, self._facility)
+            head, parts, text = pieces.message(event)
+            whole = b"".join((head, _OPEN, *[part.whole for part in parts], _CLOSE, text))
+            yield whole if len(whole) <= self._limit else self._cut(head, parts, text)
 
     def _cut(self, head: bytes, parts: Sequence[Part], text: bytes) -> bytes:
         """The same within the limit."""

@@ -84,7 +84,7 @@ class StreamTarget:
         Raises:
             Unavailable, Misconfigured: as in `connect`.
         """
-        content = b"".join([self._frame(self._encoder.message(event)) for event in events])
+        content = b"".join(map(self._frame, self._encoder.messages(events)))
         until = time.monotonic() + self._seconds
         try:
             self._hand_over(self._ready(), content, until)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from pythonaudit.durable import sync_directory, write_durably
+from pythonaudit.durable import NEW, sync_directory, write_durably
 from pythonaudit.errors import UsageError
 from pythonaudit.export.formats import FILES, LINES, LineFormat, find_format
 from pythonaudit.export.targets import Address, Answer, Misconfigured, Target, Unavailable
@@ -249,7 +249,13 @@ class _Files:
         if not events:
             return Answer()
         with _told(self._name):
-            write_durably(self._path.with_name(self._name_of(events[0])), build_file(events))
+            path = self._path.with_name(self._name_of(events[0]))
+            try:
+                write_durably(path, build_file(events))
+            except OSError:
+                with contextlib.suppress(OSError):  # it takes the room that is missing
+                    os.unlink(path.with_name(path.name + NEW))
+                raise
             if self._keep is not None:
                 self._remove_all_but(self._keep)
         return Answer()

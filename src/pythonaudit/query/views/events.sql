@@ -50,5 +50,6 @@ SELECT
     version,
     context::JSON AS context,
     notes,
-    epoch_us(time) * 1000 + nanosecond AS time_ns
+    epoch_us(time) * 1000 + nanosecond AS time_ns,
+    fields::JSON AS own_fields
 FROM all_events;
