@@ -30,8 +30,15 @@ HERE = Path(__file__).parent
 _PROGRAM = "import app, sys; getattr(app, sys.argv[1])()\n"
 _BEGIN = "2026-11-22T14:30:00"
 _ITS_BEGIN = re.compile(r'^BEGIN = "([0-9T:-]+)"$', re.MULTILINE)
+_NEEDS = re.compile(r"^NEEDS = \((\d+), (\d+)\)$", re.MULTILINE)
 _MOST = 20
 _DROPPED = ("run", "boot", "context", "thread", "package")  # the package is the directory of the emulation
+
+
+def can_record(rule: str) -> bool:
+    """Whether this interpreter can do what an emulation does: it may say which it `NEEDS`."""
+    needed = _NEEDS.search((HERE / rule / "emulate.py").read_text())
+    return needed is None or sys.version_info[:2] >= (int(needed[1]), int(needed[2]))
 
 
 def record(rule: str) -> dict[str, list[dict[str, Any]]]:
@@ -131,6 +138,9 @@ def _neutral(event: dict[str, Any], place: Path, time_ns: int) -> dict[str, Any]
 def main(rules: list[str]) -> None:
     """Writes the samples of rules, or of all that have an emulation."""
     for rule in rules or sorted(path.parent.name for path in HERE.glob("*/emulate.py")):
+        if not can_record(rule):
+            print(f"{rule}: left as it is, it needs another interpreter")
+            continue
         for function, events in record(rule).items():
             lines = (json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n" for event in events)
             (HERE / rule / f"{function}.jsonl").write_text("".join(lines))

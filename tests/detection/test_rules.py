@@ -68,6 +68,8 @@ def test_each_names_techniques_and_levels(library: Library) -> None:
 
 @pytest.mark.parametrize("name", NAMES if SOAK > 1 else ["python_audit_repeated_failed_logins"])
 def test_what_an_emulation_does_today_proves_the_rule_as_well(library: Library, name: str) -> None:
+    if not record.can_record(name):
+        pytest.skip("an interpreter as its emulation needs it is not here")
     fresh = record.record(name)
     assert prove(library, last_of(library, name), fresh["match"], fresh["nomatch"]) == []
     for which, events in fresh.items():

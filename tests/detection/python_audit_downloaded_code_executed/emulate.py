@@ -10,7 +10,7 @@ class _Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b"answer = 42")
+        self.wfile.write(b"answer = 42\n" * 10)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -30,4 +30,5 @@ def match() -> None:
 
 def nomatch() -> None:
     _fetch()
+    eval("6 * 7")
     collections.namedtuple("Point", "x y")
