@@ -3,30 +3,33 @@
 Beside each rule's samples lies `emulate.py`: `match()` does what the rule looks for, harmlessly, `nomatch()` nearly the
 same. Each is run recorded, in a directory of its own that is its home as well; of what was recorded, the events of the
 names that the rule asks for and that the emulation itself caused are kept. What says something of the machine is
-replaced: paths, names, numbers of processes, the time of day.
+replaced: paths, names, numbers of processes, and the time: samples begin at `_BEGIN`, or at an emulation's own `BEGIN`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pythonaudit.detect.library import OURS, load_library
+from pythonaudit.detect.library import OURS, Library, load_library
 from pythonaudit.detect.rules import Rule
 from pythonaudit.journal.decode import format_time
 from tests.commands import COMMAND, environment
 
 HERE = Path(__file__).parent
-_PROGRAM = "import app, sys; getattr(app, sys.argv[1])()"
-_BEGIN_NS = 1_795_357_800_000_000_000  # 2026-11-22T14:30:00Z
+_PROGRAM = "import app, sys; getattr(app, sys.argv[1])()\n"
+_BEGIN = "2026-11-22T14:30:00"
+_ITS_BEGIN = re.compile(r'^BEGIN = "([0-9T:-]+)"$', re.MULTILINE)
 _MOST = 20
 _DROPPED = ("run", "boot", "context", "thread", "package")  # the package is the directory of the emulation
 
@@ -39,23 +42,37 @@ def record(rule: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def asked_names(path: Path) -> set[str] | None:
-    """The names of events that the rules of a file ask for, in lower case; None: any."""
+@cache
+def _ours() -> Library:
     with tempfile.TemporaryDirectory() as empty:
-        rules = [rule for rule in load_library(Path(empty), path).rules if isinstance(rule, Rule)]
-    if any(rule.events is None for rule in rules):
-        return None
-    return {name for rule in rules for name in rule.events or ()}
+        return load_library(Path(empty))
+
+
+def asked_names(path: Path) -> set[str] | None:
+    """The names of events that the rules of a file, and those they refer to, ask for, in lower case; None: any."""
+    library = _ours()
+    asked = [place for place, rule in enumerate(library.rules) if Path(rule.head.file).name == path.name]
+    names: set[str] = set()
+    while asked:
+        rule = library.rules[asked.pop()]
+        if not isinstance(rule, Rule):
+            asked += library.references[rule.head.id]
+        elif rule.events is None:
+            return None
+        else:
+            names |= set(rule.events)
+    return names
 
 
 def _emulate(program: Path, function: str, names: set[str] | None) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as text:
         place = Path(text).resolve()
         (place / "app.py").write_bytes(program.read_bytes())
+        (place / "begin.py").write_text(_PROGRAM)
         store = place / "store"
         variables = environment(HOME=str(place), PYTHONDONTWRITEBYTECODE="1")
         variables["PYTHONPATH"] += os.pathsep + str(place)
-        command = [*COMMAND, "--dir", str(store), "run", "--", sys.executable, "-c", _PROGRAM, function]
+        command = [*COMMAND, "--dir", str(store), "run", "--", sys.executable, "begin.py", function]
         subprocess.run(
             command, cwd=place, env=variables, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
@@ -65,9 +82,10 @@ def _emulate(program: Path, function: str, names: set[str] | None) -> Iterator[d
         caused = [event for event in events if _is_caused(event, place, function)]
         wanted = [event for event in caused if names is None or event["event"].lower() in names]
         if names is None:
-            wanted = [event for event in caused if event["category"] == "application"]
-        begin = _time_ns(wanted[0]) if wanted else 0
-        yield from (_neutral(event, place, _time_ns(event) - begin) for event in wanted[:_MOST])
+            wanted = [event for event in caused if _is_of_application(event)]
+        own = _ITS_BEGIN.search(program.read_text())
+        shift = _parse_ns(own[1] if own else _BEGIN) - (_time_ns(wanted[0]) if wanted else 0)
+        yield from (_neutral(event, place, _time_ns(event) + shift) for event in wanted[:_MOST])
 
 
 def _is_caused(event: dict[str, Any], place: Path, function: str) -> bool:
@@ -75,16 +93,24 @@ def _is_caused(event: dict[str, Any], place: Path, function: str) -> bool:
     return any(frame.get("function") == function and frame["file"] == str(place / "app.py") for frame in frames)
 
 
+def _is_of_application(event: dict[str, Any]) -> bool:
+    return event["category"] == "application" or event["source"] == "application"
+
+
 def _time_ns(event: dict[str, Any]) -> int:
     text: str = event["time"]
-    return int(datetime.fromisoformat(text[:19] + "+00:00").timestamp()) * 1_000_000_000 + int(text[20:29])
+    return _parse_ns(text[:19]) + int(text[20:29])
 
 
-def _neutral(event: dict[str, Any], place: Path, after_ns: int) -> dict[str, Any]:
-    """The event without what differs from machine to machine, so long after the moment at which samples begin."""
+def _parse_ns(text: str) -> int:
+    return int(datetime.fromisoformat(text + "+00:00").timestamp()) * 1_000_000_000
+
+
+def _neutral(event: dict[str, Any], place: Path, time_ns: int) -> dict[str, Any]:
+    """The event without what differs from machine to machine, at a moment that does not either."""
     processes = {event["process"]: "0" * 31 + "1"}
     said = {key: value for key, value in event.items() if key not in _DROPPED}
-    said["time"] = format_time(_BEGIN_NS + after_ns).decode()
+    said["time"] = format_time(time_ns).decode()
     said |= {"host": "host-1", "pid": 1001, "ppid": 1000, "tid": 1001, "uid": 1000, "user": "alice"}
     text = json.dumps(said, ensure_ascii=False)
     prefixes = {

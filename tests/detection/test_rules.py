@@ -19,7 +19,7 @@ from tests.recorded import SOAK
 HERE = Path(__file__).parent
 NAMES = [path.stem for path in rule_files(OURS)]
 #: What a sample must not tell of the machine on which it was recorded.
-OF_ONE_MACHINE = re.compile(r"/(?:tmp|root|home|venv|\.venv)/|site-packages/(?!\w+\.pth|notes)")
+OF_ONE_MACHINE = re.compile(r"/(?:tmp|root|home|venv|\.venv)/|site-packages/(?!\w+\.(?:pth|start)|demo|notes)")
 
 
 @pytest.fixture(scope="module")
