@@ -40,8 +40,8 @@ coverage: .venv/dev ## lines of C that the tests execute; ARGS chooses tests, MI
 docs: .venv/dev ## writes what is generated: the table of events for C, docs/coverage.md
 	@$(BIN)/python -m pythonaudit.catalog.generate
 
-test: .venv/dev ## all tests, on every CPython found on PATH and among pyenv's versions
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/dev ## all tests, on every CPython found on PATH and among pyenv's versions; JOBS at once
+	@$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist loadfile $(ARGS)
 
 newer: .venv/dev ## tests on CPython 3.14 and 3.15, of a newer Debian in a chroot; needs root and apt
 	@tests/newer.sh $(if $(ARGS),pytest $(ARGS))

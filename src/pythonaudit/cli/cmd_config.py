@@ -71,6 +71,8 @@ def _plain(value: Any) -> Any:
 def _lines(section: str, value: Any) -> list[str]:
     if isinstance(value, dict):
         return [f"{section}.{name} = {_text(one)}" for name, one in value.items()]
+    if value is None:
+        return [f"{section} = none"]
     return [line for number, one in enumerate(value) for line in _lines(f"{section}[{number}]", one)]
 
 

@@ -7,6 +7,7 @@ import re
 import sqlite3
 import sys
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pythonaudit.errors import UsageError
 from pythonaudit.export.formats import FILES, LINES, cef, ecs, ocsf
 from pythonaudit.export.formats.csv import COLUMNS
 from pythonaudit.export.formats.ocsf_finding import ALERT
-from pythonaudit.export.targets import Misconfigured, Unavailable, open_target, parse_address
+from pythonaudit.export.targets import GROUP, Misconfigured, Unavailable, open_target, parse_address
 from tests.conftest import ROOT
 from tests.exported import alerted, catalogued, packaged, recorded, samples
 from tests.property.test_export_formats import parse_cef
@@ -140,3 +141,9 @@ def test_a_target_of_ones_own(own_target: None, tmp_path: Path) -> None:
         open_target(parse_address("sqlite:"))
     with pytest.raises(UsageError, match="no option colour"):
         open_target(parse_address(f"sqlite:{path}?colour=red"))
+
+
+def test_every_target_is_named() -> None:
+    text = re.sub("```.*?```", "", (GUIDES / "shipping.md").read_text(), flags=re.DOTALL)
+    named = {word.partition("://")[0].partition(":/")[0].partition(":NAME")[0] for word in words(text)}
+    assert {point.name for point in entry_points(group=GROUP)} - {"sqlite", "webhook+http"} <= named
