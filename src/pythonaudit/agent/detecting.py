@@ -41,8 +41,8 @@ from pythonaudit.export.shipping import Shipping, Stopped
 from pythonaudit.export.targets import Answer
 from pythonaudit.journal.decode import Event
 from pythonaudit.journal.filters import EventFilter
-from pythonaudit.query.at_hand import build_processes, build_table
-from pythonaudit.query.connection import connect, open_scratch
+from pythonaudit.query.at_hand import build_processes, open_events
+from pythonaudit.query.connection import connect
 
 LOOK_SECONDS = 0.5
 AGAIN_SECONDS = 60.0  # between two that are told of one alert
@@ -226,7 +226,7 @@ class _Watch:
             self._note_process(event)
         if self._known is None:
             self._known = build_processes(list(self._processes.values()))
-        with open_scratch({"events": build_table(events), "processes": self._known}) as connection:
+        with open_events(events, self._known) as connection:
             begin_ns = min(event.time_ns for event in events)
             alerts = self._engine.push(connection, "SELECT * FROM events", begin_ns)
         for told in map(trail.tell, alerts):

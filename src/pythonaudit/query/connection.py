@@ -91,17 +91,19 @@ def connect(
     return connection
 
 
-def open_scratch(tables: Mapping[str, pa.Table], stacks: functions.Frames = functions.NO_FRAMES) -> Connection:
+def open_scratch(
+    tables: Mapping[str, pa.Table], find: Callable[[str], functions.Frames] = lambda batch: functions.NO_FRAMES
+) -> Connection:
     """A connection that sees tables at hand and nothing else; it can make further ones, in memory.
 
     Args:
         tables: by name.
-        stacks: what `stack_frames` finds, in every batch.
+        find: what finds the stacks of a batch.
     """
     connection = _open()
     for name, table in tables.items():
         connection.register(name, table)
-    _create_functions(connection, lambda batch: stacks)
+    _create_functions(connection, find)
     for statement in _CLOSED:
         connection.execute(statement)
     return connection

@@ -73,7 +73,7 @@ def open_samples(events: Sequence[Sample]) -> Connection:
         table = pa.Table.from_pylist(rows, schema.EVENTS)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"an event has a value of another type than events have: {error}") from None
-    connection = open_scratch({"all_events": table}, _Stacks(stacks))
+    connection = open_scratch({"all_events": table}, lambda batch: _Stacks(stacks))
     connection.execute(resources.files(__package__).joinpath("views/events.sql").read_text("utf-8"))
     return connection
 
