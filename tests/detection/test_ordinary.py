@@ -117,6 +117,8 @@ WORK = {
     ],
 }
 
+OTHER = "import pathlib; pathlib.Path('.bashrc').write_text('')"
+
 
 def alerts_of(directory: Path) -> list[dict[str, Any]]:
     done = run(directory, "detect", "--level", "medium", "--format", "jsonl")
@@ -136,12 +138,7 @@ def test_ordinary_work_alarms_nobody(tmp_path: Path, work: str) -> None:
         path.write_text(text)
     done = run(store, "run", "--", sys.executable, *WORK[work], cwd=place)
     assert done.returncode == 0, done.stderr
-    assert [(alert["title"], alert["events"]) for alert in alerts_of(store)] == []
-
-
-def test_what_is_not_ordinary_alarms(tmp_path: Path) -> None:
-    code = "import pathlib; pathlib.Path('.bashrc').write_text('')"
-    assert run(tmp_path / "store", "run", "--", sys.executable, "-c", code, cwd=tmp_path).returncode == 0
-    assert [alert["title"] for alert in alerts_of(tmp_path / "store")] == [
-        "Shell Profile Or Scheduled Job Written"
-    ]
+    other = run(store, "run", "--", sys.executable, "-c", OTHER, cwd=place)
+    assert other.returncode == 0, other.stderr
+    # What is not ordinary is found beside it, and nothing else.
+    assert [alert["title"] for alert in alerts_of(store)] == ["Shell Profile Or Scheduled Job Written"]

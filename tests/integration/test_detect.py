@@ -93,7 +93,7 @@ def test_it_says_what_it_did_not_do(tmp_path: Path, rules: Path, capsys: pytest.
     (own / "bad.yml").write_text("title: x\nlogsource: {product: windows}\ndetection: {a: {b: c}, condition: a}\n")
     assert main(words) == 3  # the good ones are looked for all the same
     told = capsys.readouterr()
-    assert {json.loads(line)["level"] for line in told.out.splitlines()} == {"critical", "medium"}
+    assert {json.loads(line)["level"] for line in told.out.splitlines()} == {"critical", "high", "medium"}
     assert f"{own}/bad.yml:2: no events of the log source product: windows" in told.err
     assert "1 rule could not be used" in told.err
     (own / "bad.yml").unlink()
