@@ -210,7 +210,7 @@ def test_wrong_usage(trail: Path, words: list[str], line: str) -> None:
 @pytest.mark.parametrize(
     ("where", "complaint"),
     [
-        ("evnt = 'open'", r'--where: Referenced column "evnt" not found.*; columns: time, event, .*, time_ns'),
+        ("evnt = 'open'", r'--where: Referenced column "evnt" not found.*; columns: time, event, .*, own_fields'),
         ("event = ", r"--where: syntax error.*; columns: .*"),
         ("true); SELECT (1", r"--where takes one condition, not several statements"),
         (

@@ -20,12 +20,18 @@ from pythonaudit.journal.summary import named_losses
 _SEGMENT_NAME = re.compile(r"[0-9a-f]+-([0-9a-f]{32})-([0-9]{6,10})\.pyaudit")
 
 
+_Rank = tuple[int, int, int]
+"""Which of two segments of a process is the later one: sequence, end, owner."""
+
+_NEVER_SAID: _Rank = (-1, -1, -1)
+
+
 @dataclass(slots=True)
 class Trail:
     """What one process left.
 
     Attributes:
-        process: as its last segment describes it.
+        process: as its last segment describes it; what that does not say, as the last one that does.
         begin_ns: when its recording began, nanoseconds since 1970.
         end_ns: when it ended, or the time of the last event that is known.
         ended: whether it said that it ended in order.
@@ -42,6 +48,19 @@ class Trail:
     events: int = 0
     counted: int = 0
     losses: Counter[str] = field(default_factory=Counter)
+    _last: _Rank = field(default=(0, 0, 0), compare=False)
+    _said: dict[str, _Rank] = field(default_factory=dict, compare=False)
+
+    def describe(self, process: Process, rank: _Rank) -> None:
+        """Another segment describes the process. In which order they come is no matter."""
+        attributes = dict(self.process.attributes)
+        if not self._said:
+            self._said = dict.fromkeys(attributes, self._last)
+        for name, value in process.attributes.items():
+            if rank > self._said.get(name, _NEVER_SAID):
+                attributes[name], self._said[name] = value, rank
+        self.process = replace(process if rank > self._last else self.process, attributes=attributes)
+        self._last = max(self._last, rank)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +162,11 @@ def add_to_trail(trails: dict[str, Trail], counts: dict[tuple[str, str, str], in
     """Adds a segment to what is known of its process."""
     process = recorded.process
     trail = trails.get(process.id)
+    rank = recorded.header.sequence, recorded.end_ns, process.uid
     if trail is None:
-        trail = trails[process.id] = Trail(process, recorded.begin_ns, recorded.end_ns)
-    elif recorded.end_ns >= trail.end_ns:
-        trail.process = replace(process, attributes=trail.process.attributes | process.attributes)
+        trail = trails[process.id] = Trail(process, recorded.begin_ns, recorded.end_ns, _last=rank)
     else:
-        attributes = process.attributes | trail.process.attributes
-        trail.process = replace(trail.process, attributes=attributes)
+        trail.describe(process, rank)
     trail.begin_ns = min(trail.begin_ns, recorded.begin_ns)
     trail.end_ns = max(trail.end_ns, recorded.end_ns)
     trail.ended |= recorded.ended

@@ -9,7 +9,7 @@ import pytest
 
 from pythonaudit.journal.filters import EventFilter
 
-OF_PROCESS_AND_TIME = {"since_ns", "until_ns", "runs", "processes", "pids", "without", "without_names"}
+OF_PROCESS_AND_TIME = {"since_ns", "until_ns", "runs", "hosts", "processes", "pids", "without", "without_names"}
 OF_NAME_AND_SOURCE = {"names", "categories", "sources"}
 VALUES: dict[str, Any] = {
     "contexts": (("user", "john"),),
