@@ -103,7 +103,7 @@ def test_it_says_what_it_did_not_do(tmp_path: Path, rules: Path, capsys: pytest.
     )
     assert main(words) == 0
     told = capsys.readouterr()
-    assert {json.loads(line)["level"] for line in told.out.splitlines()} == {"critical"}
+    assert {json.loads(line)["level"] for line in told.out.splitlines()} == {"critical", "high"}
     assert "this exception ended on 2020-01-01, and is not applied" in told.err
     assert "12 matches excepted: a robot" in told.err
     (own / "exceptions.yml").write_text("exceptions:\n- {rule: nobody, condition: {event: a}, reason: x}\n")
