@@ -14,7 +14,7 @@ from typing import Any
 from pythonaudit.detect.compile import compile_documents
 from pythonaudit.detect.documents import parse_documents
 from pythonaudit.detect.rules import Compiled, Rule
-from pythonaudit.detect.scan import build_query
+from pythonaudit.detect.scan import find_matches
 from pythonaudit.query.connection import Connection
 from pythonaudit.query.samples import open_samples
 from tests.recorded import SEED, SOAK
@@ -104,9 +104,9 @@ def compile_all(texts: Iterable[bytes]) -> list[Compiled]:
 def matching(rules: Sequence[Rule], connection: Connection | None = None) -> list[set[int]]:
     """For each rule, the numbers of the events that match."""
     found: list[set[int]] = [set() for _ in rules]
-    query = build_query(rules, "SELECT * FROM events")
-    for number, matched in (connection or corpus()).execute(f"SELECT number, matched FROM ({query})").fetchall():
-        assert matched, "an event that matches nothing"
-        for rule in matched:
-            found[rule].add(number)
+    for table in find_matches(connection or corpus(), rules, "SELECT * FROM events"):
+        for row in table.select(["number", "matched"]).to_pylist():
+            assert row["matched"], "an event that matches nothing"
+            for rule in row["matched"]:
+                found[rule].add(row["number"])
     return found

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from sigma.conditions import (
@@ -43,7 +43,7 @@ from sigma.types import (
 
 from pythonaudit.detect import fields
 from pythonaudit.detect.fields import Field, find_field
-from pythonaudit.detect.sql import SHARED, Refused, join, number_of, quote
+from pythonaudit.detect.sql import SHARED, TRUE, Refused, join, network_pattern, number_of, quote
 
 _MULTI, _SINGLE = SpecialChars.WILDCARD_MULTI, SpecialChars.WILDCARD_SINGLE
 _OPERATORS = {
@@ -53,6 +53,7 @@ _OPERATORS = {
     CompareOperators.GTE: ">=",
     CompareOperators.NEQ: "<>",
 }
+_OF_ONE = {"<": "list_min", "<=": "list_min", ">": "list_max", ">=": "list_max"}
 _FLAGS = {
     SigmaRegularExpressionFlag.IGNORECASE: "i",
     SigmaRegularExpressionFlag.MULTILINE: "m",
@@ -60,8 +61,14 @@ _FLAGS = {
 }
 _INT64 = 1 << 63
 _TEXT = "\x02"  # stands for a text that is put in later; no literal has it
-# Computed in Python, or taken out of JSON.
-_DEAR = re.compile(r"\b(?:json_\w+|child_\w+|in_network|stack_frames|event_fields|resolve_path)\(|->>")
+# What costs more than comparing columns, the cheapest first: taken out of JSON, or computed in Python for a few events;
+# computed in Python for every event.
+_DEAR = (
+    r"\bjson_\w+\(|->>|\bin_network\(|\bresolve_path\(",
+    r"\b(?:child_\w+|stack_frames)\(",
+    r"\bevent_fields\(",
+)
+_PYTHON = re.compile("|".join(_DEAR[1:]))
 
 Leaf = Any
 """A field and a value, or a keyword; of which type the value is, pySigma has looked at."""
@@ -90,13 +97,25 @@ class AuditBackend(Backend):
 
     def convert_condition_and(self, cond: ConditionAND, state: ConversionState) -> str:
         """All of several; what is dear is asked of events alone of which the rest holds (AND asks everything)."""
-        parts = self._parts(cond, state)
-        cheap = [part for part in parts if not _DEAR.search(part)]
-        dear = [part for part in parts if _DEAR.search(part)]
-        found = join("AND", cheap or dear)
-        for part in dear if cheap else ():
+        parts = [self.convert_condition(part, state) for part in _flatten(cond)]
+        cheap = [part for part in parts if not _cost(part)]
+        steps = [*([join("AND", cheap)] if cheap else ()), *sorted(filter(_cost, parts), key=_cost)]
+        found = str(steps[0])
+        for part in steps[1:]:
             found = f"CASE WHEN {found} THEN {part} ELSE false END"
         return found
+
+    def find_implied(self, condition: Any) -> str:
+        """What follows from a condition and is computed without Python."""
+        sql = str(self.convert_condition(condition, ConversionState()))
+        if not _PYTHON.search(sql):
+            return sql
+        if isinstance(condition, ConditionAND | ConditionOR):
+            parts = list(map(self.find_implied, condition.args))
+            if isinstance(condition, ConditionAND):
+                return join("AND", [part for part in parts if part != TRUE] or [TRUE])
+            return TRUE if TRUE in parts else join("OR", parts)
+        return TRUE
 
     def convert_condition_not(self, cond: ConditionNOT, state: ConversionState) -> str:
         """The contrary."""
@@ -141,7 +160,14 @@ class AuditBackend(Backend):
     def convert_condition_field_eq_val_cidr(self, cond: Leaf, state: ConversionState) -> str:
         """A network."""
         network = quote(str(cond.value.network))
-        return self._holds(cond, lambda text: f"in_network({text}, {network})")
+        pattern = network_pattern(cond.value.network)
+        other = f"regexp_matches({{}}, {quote(pattern)})" if pattern else "false"
+        return self._holds(
+            cond,
+            lambda text: (
+                f"CASE WHEN contains({text}, ':') THEN in_network({text}, {network}) ELSE {other.format(text)} END"
+            ),
+        )
 
     def convert_condition_field_eq_field(self, cond: Leaf, state: ConversionState) -> str:
         """Another field of the same event."""
@@ -253,7 +279,15 @@ class AuditBackend(Backend):
                 f"coalesce({field.sql} {operator} {number if is_exact else f'{float(number)!r}::DOUBLE'}, false)"
             )
         wanted = f"{float(number)!r}::DOUBLE"
-        return self._holds(cond, lambda text: f"{number_of(text)} {operator} {wanted}")
+        if field.kind != fields.TEXTS:
+            return self._holds(cond, lambda text: f"{number_of(text)} {operator} {wanted}")
+        # The numbers are found once for all rules; one of them is more than another if the largest is.
+        numbers = f"[{number_of('one')} for one in {field.sql}]"
+        if operator in _OF_ONE:
+            return f"coalesce({SHARED}{_OF_ONE[operator]}({numbers}){SHARED} {operator} {wanted}, false)"
+        return (
+            f"coalesce(list_contains([one {operator} {wanted} for one in {SHARED}{numbers}{SHARED}], true), false)"
+        )
 
     def _compare_part(self, cond: Leaf, operator: str, part: SigmaTimestampPart) -> str:
         if self._field(cond.field).kind != fields.MOMENT:
@@ -265,14 +299,17 @@ class AuditBackend(Backend):
         for part in value.regexp.s:
             if isinstance(part, Placeholder):
                 raise Refused(f"%{part.name}% has no value in placeholders.yml", field)
-        pattern = value.regexp.to_plain_regex()
-        if not _is_utf8(pattern):
+        if not _is_utf8(value.regexp.to_plain_regex()):
             raise Refused("half of a pair of surrogates is no text", field)
-        on = "".join(sorted(_FLAGS[flag] for flag in value.flags))
-        off = "".join(sorted(set(_FLAGS.values()) - set(on)))
-        flags = f"(?{on}-{off})" if off else f"(?{on})"
-        expression = quote(flags + pattern)
+        expression = quote(expression_of(value))
         return lambda text: f"regexp_matches({text}, {expression})"
+
+
+def expression_of(value: SigmaRegularExpression) -> str:
+    """A regular expression as RE2 has it, with its flags."""
+    on = "".join(sorted(_FLAGS[flag] for flag in value.flags))
+    off = "".join(sorted(set(_FLAGS.values()) - set(on)))
+    return (f"(?{on}-{off})" if off else f"(?{on})") + value.regexp.to_plain_regex()
 
 
 def holds(field: Field, test: Test) -> str:
@@ -340,6 +377,17 @@ def _like_test(parts: Sequence[Any], is_cased: bool) -> Test:
     )
     wanted = quote(pattern, is_cased)
     return lambda text: f"{text if is_cased else f'lower({text})'} LIKE {wanted} ESCAPE '\\'"
+
+
+def _flatten(condition: ConditionAND) -> Iterator[Any]:
+    """The parts of a condition, those of its parts that are of its kind as well."""
+    for part in condition.args:
+        yield from _flatten(part) if isinstance(part, ConditionAND) else [part]
+
+
+def _cost(sql: str) -> int:
+    """How dear an expression is, from 0."""
+    return max((cost for cost, dear in enumerate(_DEAR, 1) if re.search(dear, sql)), default=0)
 
 
 def _as_list(field: Field) -> str:

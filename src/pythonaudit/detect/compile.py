@@ -33,9 +33,10 @@ from sigma.types import SigmaString
 from pythonaudit.detect.backend import AuditBackend
 from pythonaudit.detect.documents import Document
 from pythonaudit.detect.fields import find_field
+from pythonaudit.detect.gate import find_gate
 from pythonaudit.detect.pipeline import build_pipeline, why_not
 from pythonaudit.detect.rules import LEVELS, SECOND_NS, Compiled, Correlation, Head, Rule, Tree
-from pythonaudit.detect.sql import Refused, join
+from pythonaudit.detect.sql import TRUE, Refused, join
 from pythonaudit.errors import RuleError
 
 _OPERATORS = {"LT": "<", "LTE": "<=", "GT": ">", "GTE": ">=", "EQ": "=", "NEQ": "<>"}
@@ -107,7 +108,10 @@ def _compile_rule(document: Document, backend: AuditBackend) -> Rule:
     for condition in conditions:
         some = _find_events(condition)
         names = None if names is None or some is None else names | some
-    return Rule(_head(document, rule), join("OR", parts), None if names is None else tuple(sorted(names)))
+    events = None if names is None else tuple(sorted(names))
+    implied = [backend.find_implied(condition) for condition in conditions]
+    implied_by_all = TRUE if TRUE in implied else join("OR", implied)
+    return Rule(_head(document, rule), join("OR", parts), events, find_gate(conditions), implied_by_all)
 
 
 def _find_events(condition: Any) -> set[str] | None:

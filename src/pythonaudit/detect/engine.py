@@ -97,6 +97,7 @@ class Engine:
             {name for rule in self._correlations for some in (*rule.group_by, *rule.values) for name in some}
         )
         self._values = {name: place for place, name in enumerate(names)}
+        self._wanted = [(value_sql(found), self._needing(name)) for name in names if (found := find_field(name))]
         self.span_ns = max((rule.span_ns for rule in self._correlations), default=0)
         self._store = self._open_store()
 
@@ -127,8 +128,17 @@ class Engine:
                     rule = self._single[base]
                     exempting.setdefault(place, []).append((which, len(asked)))
                     sql = f"(CASE WHEN {rule.marked} THEN {exempt.sql} ELSE false END)"
-                    asked.append(Rule(rule.head, sql, rule.events))
+                    asked.append(Rule(rule.head, sql, rule.events, rule.gate, rule.implied))
         return asked, exempting
+
+    def _needing(self, name: str) -> list[int]:
+        """The numbers of the rules of whose matches correlations need the value of a field."""
+        needing = set[int]()
+        for rule in self._evaluated:
+            for step, other in enumerate(self._library.references[rule.head.id]):
+                if name in rule.group_by[step] or name in rule.values[step]:
+                    needing |= {self._numbers[base] for base in self._bases(other)}
+        return sorted(needing)
 
     def _bases(self, place: int) -> list[int]:
         """The rules of single events that a rule is made of."""
@@ -151,15 +161,6 @@ class Engine:
         """Forgets everything."""
         self._store.close()
 
-    def query(self, events: str) -> str:
-        """The SELECT that is asked of events.
-
-        Args:
-            events: a SELECT of rows of the view `events`.
-        """
-        wanted = [value_sql(found) for name in self._values if (found := find_field(name))]
-        return scan.build_query(self._asked, events, wanted)
-
     def push(self, connection: Connection, events: str, now_ns: int | None = None) -> list[Alert]:
         """The alerts that events give.
 
@@ -173,17 +174,22 @@ class Engine:
         """
         if not self._asked:
             return []
-        with Result(connection, self.query(events)) as result:
-            found = result.table()
-        if not found.num_rows:
+        numbers = set[int]()
+        for found in scan.find_matches(connection, self._asked, events, self._wanted):
+            numbers |= self._take(found)
+        if not numbers:
             return []
-        self._take(found)
-        alerts = self._alerts(connection, events)
+        # In the order of time.
+        self._store.execute(
+            "CREATE OR REPLACE TABLE hits AS SELECT row_number() OVER (ORDER BY time_ns, process, slot, number)"
+            " AS hit, * EXCLUDE (hit) FROM hits"
+        )
+        alerts = self._alerts(connection, self._touched(numbers))
         self._forget(now_ns)
         return alerts
 
-    def _take(self, found: Any) -> None:
-        """Puts new matches to the old ones, and numbers all in the order of time."""
+    def _take(self, found: Any) -> set[int]:
+        """Puts new matches to the old ones; the numbers of the rules that matched."""
         store, key = self._store, ", ".join(_KEY)
         store.register("found", found)
         names = ", ".join(("time_ns", *_KEY, "host", "package", "version", "run", "event"))
@@ -191,23 +197,40 @@ class Engine:
         store.execute(
             f"INSERT INTO hits SELECT NULL, {names}{values}, matched, true FROM found ANTI JOIN hits USING ({key})"
         )
+        numbers = {number for (number,) in store.execute("SELECT DISTINCT unnest(matched) FROM found").fetchall()}
         store.unregister("found")
-        store.execute(
-            "CREATE OR REPLACE TABLE hits AS SELECT row_number() OVER (ORDER BY time_ns, process, slot, number)"
-            " AS hit, * EXCLUDE (hit) FROM hits"
-        )
+        return numbers
 
-    def _alerts(self, connection: Connection, events: str) -> list[Alert]:
+    def _touched(self, numbers: set[int]) -> set[int]:
+        """The rules that new matches can make a difference to: the others have nothing to tell.
+
+        Args:
+            numbers: of the rules that they are of.
+        """
+        touched = {place for place, number in self._numbers.items() if number in numbers}
+        waiting = [
+            self._places[rule.head.id]
+            for rule in self._evaluated
+            if not touched.isdisjoint(self._bases(self._places[rule.head.id]))
+        ]
+        while waiting:  # what these refer to is asked again as well
+            place = waiting.pop()
+            touched.add(place)
+            waiting += self._library.references.get(self._library.rules[place].head.id, ())
+        return touched
+
+    def _alerts(self, connection: Connection, touched: set[int]) -> list[Alert]:
         store = self._store
+        evaluated = [rule for rule in self._evaluated if self._places[rule.head.id] in touched]
         store.execute("CREATE OR REPLACE TEMP TABLE matches (rule INTEGER, hit BIGINT)")
-        for place in sorted(self._loud & set(self._numbers)):
+        for place in sorted(self._loud & set(self._numbers) & touched):
             condition = self._source(place, self._exempting.get(place, ()))
             store.execute(f"INSERT INTO matches SELECT {place}, hit FROM hits WHERE is_new AND {condition}")
-        for rule in self._evaluated:
+        for rule in evaluated:
             self._evaluate(rule)
         self._count_excepted()
         groups = self._group(connection)
-        return self._build(connection, events, groups) if groups else []
+        return self._build(connection, groups, evaluated) if groups else []
 
     def _source(self, place: int, exceptions: Sequence[tuple[int, int]] = ()) -> str:
         """A condition on `hits`: a rule holds of it."""
@@ -267,12 +290,14 @@ class Engine:
             " any_value(package), any_value(version) FROM grouped GROUP BY alert ORDER BY min(time_ns), alert"
         ).fetchall()
 
-    def _build(self, connection: Connection, events: str, groups: Sequence[tuple[Any, ...]]) -> list[Alert]:
+    def _build(
+        self, connection: Connection, groups: Sequence[tuple[Any, ...]], evaluated: Sequence[Correlation]
+    ) -> list[Alert]:
         shown = [
             f"SELECT alert, hit FROM grouped WHERE rule < {len(self._single)}"
             f" QUALIFY row_number() OVER (PARTITION BY alert ORDER BY hit) <= {_EVENTS_OF_RULE}"
         ]
-        for rule in self._evaluated:
+        for rule in evaluated:
             place = self._places[rule.head.id]
             if place in self._loud:
                 query = correlate.evidence_query(rule, f"input{place}", _EVENTS_OF_CORRELATION)

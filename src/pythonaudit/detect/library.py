@@ -240,8 +240,8 @@ def _cache_file(data: bytes, file: str, placeholders: Mapping[str, Sequence[str]
 @cache
 def _maker() -> bytes:
     """What compiled rules depend on besides their text."""
-    sources = ("backend.py", "compile.py", "documents.py", "fields.py", "pipeline.py", "rules.py", "sql.py")
-    digests = [hashlib.sha256(Path(__file__).with_name(name).read_bytes()).hexdigest() for name in sources]
+    sources = ("backend", "compile", "documents", "fields", "gate", "pipeline", "rules", "sql")
+    digests = [hashlib.sha256(Path(__file__).with_name(f"{name}.py").read_bytes()).hexdigest() for name in sources]
     return " ".join([metadata.version("pysigma"), *digests]).encode()
 
 

@@ -17,6 +17,9 @@ LEVELS = ("informational", "low", "medium", "high", "critical")
 TECHNIQUE = re.compile(r"attack\.(t[0-9]{4}(?:\.[0-9]{3})?)")
 SECOND_NS = 1_000_000_000
 
+Gate = tuple[tuple[str, str], ...]
+"""Texts of an event, as SQL, and with each a regular expression of RE2: where none of them is found, a rule does not hold."""
+
 Tree = Sequence[Any]
 """An extended condition: ["rule", n], ["not", tree], ["and", tree, …] or ["or", tree, …]."""
 
@@ -57,11 +60,15 @@ class Rule:
         head: what it says of itself.
         marked: true or false of a row of the view `events`, with marks around what rules have in common (sql.py).
         events: names, in lower case, of which an event must have one; None: any event can match.
+        gate: what follows from it for the texts of an event (gate.py); None: nothing does.
+        implied: an expression that follows from it and is computed without Python, marked as well.
     """
 
     head: Head
     marked: str
     events: tuple[str, ...] | None
+    gate: Gate | None
+    implied: str
 
     @property
     def sql(self) -> str:

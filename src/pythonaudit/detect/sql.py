@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 
-FALSE = "false"
+TRUE, FALSE = "true", "false"
 #: Around an expression that other rules may need of the same event: scan.py computes it once.
 SHARED = "\x01"
 
 # What no literal can have, or is a mark of ours.
 _SPLIT = re.compile("([\x00-\x02])")
 _NUMBER = "[-+]?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?"
+
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 
 
 class Refused(Exception):
@@ -57,3 +60,20 @@ def quote(text: str, is_cased: bool = True) -> str:
 def number_of(text: str) -> str:
     """The number that is written in a text; null: none is."""
     return f"CASE WHEN regexp_full_match({text}, '{_NUMBER}') THEN TRY_CAST({text} AS DOUBLE) END"
+
+
+def network_pattern(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
+    """A regular expression of RE2 that is found in the IPv4 addresses of a network, with a zone or without, and in no
+    other text that has no colon; empty: the network has no such addresses.
+
+    >>> network_pattern(ipaddress.ip_network("198.51.100.0/23"))
+    '^198[.]51[.](?:100|101)[.](?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?:%|$)'
+    """
+    if isinstance(network, ipaddress.IPv6Network):
+        return ""
+    octets = []
+    for at, first in enumerate(network.network_address.packed):
+        free = 8 - min(max(network.prefixlen - 8 * at, 0), 8)
+        some = "|".join(str(octet) for octet in range(first, first + (1 << free)))
+        octets.append(_OCTET if free == 8 else f"(?:{some})" if free else some)
+    return f"^{'[.]'.join(octets)}(?:%|$)"

@@ -109,6 +109,13 @@ def open_scratch(
     return connection
 
 
+def open_second(connection: Connection) -> Connection:
+    """Another connection with the same functions and views, for what is asked while the first one is being read."""
+    second = connection.cursor()
+    watch(second)
+    return second
+
+
 def _open() -> Connection:
     connection = duckdb.connect(":memory:")
     watch(connection)

@@ -85,6 +85,17 @@ class Result:
         """All rows, as Arrow has them."""
         return pa.Table.from_batches(self.batches(), self.schema)
 
+    def tables(self, rows: int) -> Iterator[pa.Table]:
+        """All rows, so many or a few more at a time; no table is empty."""
+        batches: list[pa.RecordBatch] = []
+        for batch in self.batches():
+            batches.append(batch)
+            if sum(some.num_rows for some in batches) >= rows:
+                yield pa.Table.from_batches(batches, self.schema)
+                batches = []
+        if any(batch.num_rows for batch in batches):
+            yield pa.Table.from_batches(batches, self.schema)
+
     @property
     def schema(self) -> pa.Schema:
         """Of the rows as Arrow has them."""
