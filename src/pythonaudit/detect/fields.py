@@ -137,10 +137,7 @@ FIELDS: Mapping[str, Field] = {
     ),
     **{name: Field(sql, TEXT, meaning, "->>" not in sql) for name, (sql, meaning) in _TEXTS_OF.items()},
     **{name: Field(sql, NUMBER, meaning) for name, (sql, meaning) in _NUMBERS_OF.items()},
-    **{
-        name: Field(sql, TEXTS, meaning, is_shared=True)
-        for name, (sql, meaning) in _LISTS_OF.items()
-    },
+    **{name: Field(sql, TEXTS, meaning, is_shared=True) for name, (sql, meaning) in _LISTS_OF.items()},
 }
 #: Fields whose names go on: `fields.username`.
 OPEN = {
