@@ -46,7 +46,7 @@ class Field:
         sql: an expression over the view `events`.
         kind: TEXT, NUMBER, TEXTS (a list of texts) or MOMENT.
         meaning: for people.
-        is_shared: whether it is worth to be computed once for several rules: it is cheap, or dear for each of them.
+        is_shared: whether it is worth to be computed once for several rules.
     """
 
     sql: str
@@ -137,10 +137,7 @@ FIELDS: Mapping[str, Field] = {
     ),
     **{name: Field(sql, TEXT, meaning, "->>" not in sql) for name, (sql, meaning) in _TEXTS_OF.items()},
     **{name: Field(sql, NUMBER, meaning) for name, (sql, meaning) in _NUMBERS_OF.items()},
-    **{
-        name: Field(sql, TEXTS, meaning, name.startswith(("child.", "file.")))
-        for name, (sql, meaning) in _LISTS_OF.items()
-    },
+    **{name: Field(sql, TEXTS, meaning, is_shared=True) for name, (sql, meaning) in _LISTS_OF.items()},
 }
 #: Fields whose names go on: `fields.username`.
 OPEN = {
@@ -163,7 +160,7 @@ def find_field(name: str) -> Field | None:
         return None
     argument = _ARGUMENT.fullmatch(name)
     if argument:
-        return Field(_values("args", f"$[{int(argument[1])}]"), TEXTS, OPEN["args."])
+        return Field(_values("args", f"$[{int(argument[1])}]"), TEXTS, OPEN["args."], is_shared=True)
     column, dot, key = name.partition(".")
     if column not in ("fields", "context") or not dot or not key:
         return None
@@ -174,7 +171,7 @@ def find_field(name: str) -> Field | None:
         sql = f"CASE WHEN json_type(said, {literal(whole)}) IS NULL THEN {_values('said', down)} ELSE {sql} END"
     said = _FIELDS if column == "fields" else column
     sql = f"([{sql} for said in [{said}]])[1]"  # made once, asked several times
-    return Field(sql, TEXTS, OPEN[f"{column}."])
+    return Field(sql, TEXTS, OPEN[f"{column}."], is_shared=True)
 
 
 def _values(column: str, path: str) -> str:
