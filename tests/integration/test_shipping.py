@@ -222,9 +222,10 @@ def test_the_agent_ships_to_all_of_them(installed_here: Installed, tmp_path: Pat
                 until(lambda n=raised: len(ids(path)) == n)
             until(lambda: len(receiver.ids) >= raised)
             until(lambda: exports_of(directory).get("hook", {}).get("sent", 0) >= raised)
-            said = exports_of(directory)
-            assert said["file"] == {"sent": raised, "refused": 0, "gone": 0}
-            assert said["gone"]["sent"] == 0 and "Connection refused" in said["gone"]["trouble"]
+            until(lambda: exports_of(directory)["file"] == {"sent": raised, "refused": 0, "gone": 0})
+            until(lambda: "Connection refused" in exports_of(directory)["gone"].get("trouble", ""))
+            until(lambda: "behind" in exports_of(directory)["gone"])
+            assert exports_of(directory)["gone"]["sent"] == 0
             assert agent.poll() is None
             status = run(directory, "status")
             assert status.returncode == 1 and f"file: {raised} events sent" in status.stdout
