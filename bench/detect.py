@@ -1,13 +1,18 @@
 """What rules cost: 100 of them over a million events of an archive, on one core.
 
-usage: python bench/detect.py [--events N] [--rules N] [--rounds N] [--live]
+usage: python bench/detect.py [--events N] [--rules N] [--rounds N] [--live] [--batch N]
 
-A program raises the events, as varied as a server's, recorded; `ingest` archives them (without, with --live). Rules
-are ours and more of the same kind: paths, commands, addresses, stacks, expressions, and one correlation in ten. Seconds
-from open store to alerts, wall and processor time, the fastest of the rounds; compiling is told apart: it is done once.
+A program raises the events, as varied as a server's, recorded; `ingest` archives them. Rules are ours, but the one about
+forged events, which these are, and more of the same kind: paths, commands, addresses, stacks, expressions, and one
+correlation in ten. Each round says seconds from open store to alerts, wall and processor time; compiling is told apart:
+it is done once.
+
+--live leaves the events in the journal, and pushes them as the agent does: so many at a time, from decoded events to
+alerts. Each round says how many events a second of processor time.
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -15,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import environment
@@ -25,6 +31,7 @@ from pythonaudit.archive.reader import ArchivedSegments
 from pythonaudit.detect.engine import Engine
 from pythonaudit.detect.library import OURS, load_library
 from pythonaudit.journal.reader import Journal
+from pythonaudit.query.at_hand import build_processes, open_events
 from pythonaudit.query.connection import connect
 
 PROGRAM = """
@@ -54,6 +61,8 @@ def write_rules(place: Path, count: int) -> None:
     """Ours, and more of their kinds until there are enough."""
     some, made = random.Random(7), 0
     for path in sorted(OURS.glob("*.yml")):
+        if "reserved-name" in path.read_text():
+            continue  # it would match nearly everything
         made += path.read_text().count("\nlevel:")
         (place / path.name).write_bytes(path.read_bytes())
     base: str | None = None
@@ -102,12 +111,36 @@ def write_rules(place: Path, count: int) -> None:
         made += 1
 
 
+def push_archived(engine: Engine, journal: Journal) -> None:
+    begin, cpu = time.perf_counter(), time.process_time()
+    with connect(journal) as connection:
+        alerts = engine.push(connection, "SELECT * FROM events")
+        wall, used = time.perf_counter() - begin, time.process_time() - cpu
+        count = connection.execute("SELECT count(*) FROM events").fetchall()[0][0]
+    print(f"{count:,} events: {wall:.2f} s, {used:.2f} s of the processor, {len(alerts)} alerts")
+
+
+def push_live(engine: Engine, journal: Journal, batch: int) -> None:
+    count = alerts = 0
+    wall = used = 0.0
+    events = journal.events()
+    while some := list(itertools.islice(events, batch)):
+        begin, cpu = time.perf_counter(), time.process_time()
+        with open_events(some, build_processes([])) as connection:
+            alerts += len(engine.push(connection, "SELECT * FROM events", some[0].time_ns))
+        wall, used = wall + time.perf_counter() - begin, used + time.process_time() - cpu
+        count += len(some)
+    rate = f"{count / used:,.0f} events a second of it"
+    print(f"{count:,} events: {wall:.2f} s, {used:.2f} s of the processor, {rate}, {alerts} alerts")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--rules", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--live", action="store_true", help="leave the events in the journal")
+    parser.add_argument("--live", action="store_true", help="push them as the agent does")
+    parser.add_argument("--batch", type=int, default=10_000, help="events at a time, with --live")
     args = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as text:
@@ -124,15 +157,11 @@ def main() -> None:
         if not args.live:
             ingest(Journal(place), Archive(place))
         for _ in range(args.rounds):
-            begin, cpu = time.perf_counter(), time.process_time()
-            engine = Engine(library)
-            journal = Journal(place, archived=ArchivedSegments(Archive(place)))
-            with connect(journal) as connection:
-                alerts = engine.push(connection, "SELECT * FROM events")
-                count = connection.execute("SELECT count(*) FROM events").fetchall()[0][0]
-            wall, used = time.perf_counter() - begin, time.process_time() - cpu
-            print(f"{count:,} events: {wall:.2f} s, {used:.2f} s of the processor, {len(alerts)} alerts")
-            engine.close()
+            with closing(Engine(library)) as engine:
+                if args.live:
+                    push_live(engine, Journal(place), args.batch)
+                else:
+                    push_archived(engine, Journal(place, archived=ArchivedSegments(Archive(place))))
 
 
 if __name__ == "__main__":
