@@ -131,8 +131,3 @@ def among(number: int, without: Sequence[int] = ()) -> str:
     """A condition on `hits`: a rule matched, and none of some others."""
     terms = [f"list_contains(matched, {number})", *(f"NOT list_contains(matched, {other})" for other in without)]
     return " AND ".join(terms)
-
-
-def fired(table: str) -> str:
-    """A condition on `hits`: a correlation was completed by it."""
-    return f"hit IN (SELECT hit FROM {table})"
